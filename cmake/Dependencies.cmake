@@ -1,0 +1,31 @@
+# Where the libraries come from. ci/deps.sh fills CAFFE_DEPS_DIR with those that Debian does not offer in the form
+# needed: oneDNN (out of its Maven jar) and a static, position-independent protobuf.
+set(CAFFE_DEPS_DIR "$ENV{CAFFE_DEPS_DIR}" CACHE PATH "Folder that ci/deps.sh filled")
+if(NOT CAFFE_DEPS_DIR)
+  set(CAFFE_DEPS_DIR "${CMAKE_SOURCE_DIR}/build/deps")
+endif()
+
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(OpenSSL 3 REQUIRED COMPONENTS Crypto)
+find_package(ZLIB REQUIRED)
+
+add_library(caffe_dnnl SHARED IMPORTED)
+set_target_properties(caffe_dnnl PROPERTIES
+  IMPORTED_LOCATION "${CAFFE_DEPS_DIR}/dnnl/lib/libdnnl.so.3"
+  IMPORTED_SONAME "libdnnl.so.3"
+  INTERFACE_INCLUDE_DIRECTORIES "${CAFFE_DEPS_DIR}/dnnl/include")
+
+find_program(PROTOC protoc REQUIRED)
+add_library(caffe_protobuf INTERFACE)
+if(EXISTS "${CAFFE_DEPS_DIR}/protobuf/lib/libprotobuf.a")
+  target_include_directories(caffe_protobuf SYSTEM INTERFACE "${CAFFE_DEPS_DIR}/protobuf/include")
+  target_link_libraries(caffe_protobuf INTERFACE "${CAFFE_DEPS_DIR}/protobuf/lib/libprotobuf.a" ZLIB::ZLIB Threads::Threads)
+else()
+  target_link_libraries(caffe_protobuf INTERFACE protobuf)
+endif()
+
+# Static where Debian's archive can go into a shared library, so that the natives need only libc, libstdc++ and oneDNN.
+foreach(name lmdb leveldb snappy jpeg png)
+  find_library(CAFFE_${name}_LIBRARY NAMES lib${name}.a ${name} REQUIRED)
+endforeach()

@@ -1,0 +1,22 @@
+# What all our own targets have in common.
+function(caffe_target name)
+  target_compile_options(${name} PRIVATE -Wall -Wextra -Werror -fno-gnu-unique)
+  if(CAFFE_SANITIZE)
+    target_compile_options(${name} PRIVATE -fsanitize=${CAFFE_SANITIZE} -fno-omit-frame-pointer)
+    target_link_options(${name} PRIVATE -fsanitize=${CAFFE_SANITIZE})
+  endif()
+endfunction()
+
+# One GoogleTest program from every *_test.cpp below the current folder.
+function(caffe_test_program name)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "*.cpp")
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(${name} ${sources})
+  caffe_target(${name})
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/engine ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/tests)
+  target_link_libraries(${name} PRIVATE ${ARGN} GTest::gtest GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE CAFFE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300)
+endfunction()
