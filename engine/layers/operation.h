@@ -1,0 +1,62 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "layers/layer.h"
+
+namespace caffe {
+
+// One step of a plan: a layer, perhaps with in-place layers after it that it takes along (fused), bound to its blobs.
+struct Operation {
+  Layer* layer = nullptr;
+  Blobs bottom;
+  Blobs top;
+  // Which bottoms' diffs are wanted; empty and false where the net never runs backward.
+  std::vector<bool> propagate_down;
+  bool backward = false;
+  // Layers after this one, in order, that work in place on its only top. An implementation that cannot take all of them
+  // along refuses.
+  std::vector<Layer*> fused;
+
+  const LayerParameter& param() const { return layer->param(); }
+  Blob& parameter(int index) const { return *layer->blobs()[static_cast<size_t>(index)]; }
+};
+
+// An operation ready to run: everything that can be decided or allocated has been.
+class Implementation {
+ public:
+  virtual ~Implementation() = default;
+  virtual void forward() = 0;
+  virtual void backward() = 0;
+  virtual std::string name() const = 0;     // "onednn", "portable"
+  virtual std::string details() const = 0;  // kernel and layouts, for the plan's print: "jit:avx512 aBcd16b -> aBcd16b"
+};
+
+// Thrown by a factory that cannot do an operation. The reason is printed by the plan; the next factory is asked.
+struct Refusal {
+  std::string reason;
+};
+
+struct ImplementationFactory {
+  std::string name;
+  std::function<std::unique_ptr<Implementation>(const Operation&)> make;  // may throw Refusal
+};
+
+// Factories per layer type, best first. The layer's portable code is always the last resort.
+class ImplementationRegistry {
+ public:
+  static bool add(const std::string& layer_type, ImplementationFactory factory);
+  static const std::vector<ImplementationFactory>& of(const std::string& layer_type);
+};
+
+// Runs the layer's own code.
+std::unique_ptr<Implementation> make_portable(const Operation& operation);
+
+}  // namespace caffe
+
+#define CAFFE_REGISTER_IMPLEMENTATION(layer_type, backend, make_function)                      \
+  [[maybe_unused]] static const bool registered_##backend##_##layer_type =                     \
+      ::caffe::ImplementationRegistry::add(#layer_type, ::caffe::ImplementationFactory{#backend, make_function})
