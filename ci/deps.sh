@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the build needs and this machine lacks. Usage: ci/deps.sh [apt] [dnnl] [protobuf] [python]; all by default.
+# Installs what the build needs and this machine lacks. Usage: ci/deps.sh [apt] [dnnl] [protobuf] [archives] [python]; all by default.
 # Every step first looks whether its result is there, so that a second run costs about a second.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -47,8 +47,7 @@ install_dnnl() {
   publish "$scratch/out" "$target"
 }
 
-# Debian's libprotobuf.a cannot go into a shared library, so the same source package is built again with -fPIC. The
-# list of source packages is our own, derived from the machine's binary ones; apt's configuration stays as it is.
+# Debian's libprotobuf.a cannot go into a shared library, so the same source package is built again with -fPIC.
 install_protobuf() {
   local target=$CAFFE_DEPS_DIR/protobuf version
   version=$(dpkg-query -W -f '${source:Version}' protobuf-compiler)
@@ -56,38 +55,74 @@ install_protobuf() {
     say "protobuf $version: present in $target"
     return
   fi
-  say "protobuf $version: building libprotobuf.a position-independent from Debian's source package"
+  say "protobuf $version: building it position-independent from Debian's source package"
   fetch_source protobuf "$version"
-  local launcher=()
+  local launcher=() source=$scratch/protobuf-src build=$scratch/protobuf-build out=$scratch/protobuf-out
   if command -v ccache >/dev/null; then
     launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   fi
-  quietly "$BUILD/logs/protobuf-configure.log" cmake -S "$scratch/protobuf-src" -B "$scratch/protobuf-build" -G Ninja \
-    -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE="-O2 -DNDEBUG" "${launcher[@]}" \
-    -DCMAKE_CXX_FLAGS="-fno-gnu-unique" -DCMAKE_POSITION_INDEPENDENT_CODE=ON \
-    -DCMAKE_CXX_VISIBILITY_PRESET=hidden -DCMAKE_VISIBILITY_INLINES_HIDDEN=ON \
+  quietly "$BUILD/logs/protobuf-configure.log" cmake -S "$source" -B "$build" -G Ninja "${launcher[@]}" \
+    -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE="-O2 -DNDEBUG" -DCMAKE_CXX_FLAGS=-fno-gnu-unique \
+    -DCMAKE_POSITION_INDEPENDENT_CODE=ON -DCMAKE_CXX_VISIBILITY_PRESET=hidden -DCMAKE_VISIBILITY_INLINES_HIDDEN=ON \
     -Dprotobuf_BUILD_TESTS=OFF -Dprotobuf_BUILD_PROTOC_BINARIES=OFF -Dprotobuf_BUILD_SHARED_LIBS=OFF
-  quietly "$BUILD/logs/protobuf-build.log" cmake --build "$scratch/protobuf-build" --target libprotobuf -j "$JOBS"
-  local out=$scratch/protobuf-out
+  quietly "$BUILD/logs/protobuf-build.log" cmake --build "$build" --target libprotobuf -j "$JOBS"
   mkdir -p "$out/include" "$out/lib"
-  cp "$scratch/protobuf-build/libprotobuf.a" "$out/lib/"
-  (cd "$scratch/protobuf-src/src" && find google/protobuf \( -name '*.h' -o -name '*.inc' \) ! -path '*/compiler/*' \
+  cp "$build/libprotobuf.a" "$out/lib/"
+  (cd "$source/src" && find google/protobuf \( -name '*.h' -o -name '*.inc' \) ! -path '*/compiler/*' \
     -exec cp --parents {} "$out/include/" \;)
   echo "$version" >"$out/version"
   publish "$out" "$target"
 }
 
-# fetch_source NAME VERSION: unpacks a Debian source package, patches applied, into $scratch/NAME-src.
+# The list of source packages is our own, derived from the machine's binary ones; apt's configuration stays as it is.
+apt_sources() {
+  local apt=$1
+  shift
+  "$apt" -o "Dir::Etc::SourceList=$scratch/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+    -o "Dir::State::Lists=$scratch/apt/lists" -o "Dir::Cache=$scratch/apt/cache" "$@"
+}
+
+# fetch_source NAME VERSION: unpacks a Debian source package, patches applied, into $scratch/NAME-src. An archive keeps
+# the newest revisions only, so another Debian revision of the same upstream version will do.
 fetch_source() {
-  local options=(-o "Dir::Etc::SourceList=$scratch/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
-    -o "Dir::State::Lists=$scratch/apt/lists" -o "Dir::Cache=$scratch/apt/cache")
   mkdir -p "$scratch/apt/lists/partial" "$scratch/apt/cache/archives/partial"
   apt-get indextargets --format '$(ORIGIN)|deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
     sed -n 's/^Debian|//p' | sort -u >"$scratch/apt/sources.list"
-  [ -s "$scratch/apt/sources.list" ] || die "apt lists no Debian repository; 'apt-get update' first"
-  quietly "$BUILD/logs/$1-source-list.log" apt-get "${options[@]}" update
-  (cd "$scratch" && quietly "$BUILD/logs/$1-source.log" apt-get "${options[@]}" source --download-only "$1=$2" &&
-    quietly "$BUILD/logs/$1-unpack.log" dpkg-source --no-check -x "$1"_*.dsc "$1-src")
+  [ -s "$scratch/apt/sources.list" ] || die "apt lists no Debian repository; run 'apt-get update' first"
+  quietly "$BUILD/logs/$1-list.log" apt_sources apt-get update
+  local version
+  for version in "$2" $(apt_sources apt-cache showsrc --only-source "$1" | sed -n 's/^Version: //p' | sort -rVu); do
+    [ "${version%-*}" = "${2%-*}" ] || continue
+    if (cd "$scratch" && apt_sources apt-get source --download-only "$1=$version") >"$BUILD/logs/$1-source.log" 2>&1; then
+      (cd "$scratch" && quietly "$BUILD/logs/$1-unpack.log" dpkg-source --no-check -x "$1"_*.dsc "$1-src")
+      return
+    fi
+  done
+  die "no Debian source package $1 ${2%-*} could be fetched (see $BUILD/logs/$1-source.log)"
+}
+
+# All that keeps Debian's liblmdb.a, libjpeg.a and libpng.a out of a shared library is that they read `stderr` in the way
+# of an executable. Copies that read a variable of our own instead can go in (ld -z text checks that nothing else is left).
+install_archives() {
+  local name version target library
+  library=/usr/lib/$(gcc -print-multiarch)
+  for name in lmdb:liblmdb-dev jpeg:libjpeg62-turbo-dev png:libpng-dev; do
+    version=$(dpkg-query -W -f '${Version}' "${name#*:}")
+    name=${name%:*}
+    target=$CAFFE_DEPS_DIR/$name
+    if [ "$(cat "$target/version" 2>/dev/null)" = "$version" ]; then
+      say "$name $version: present in $target"
+      continue
+    fi
+    mkdir -p "$scratch/$name/lib"
+    objcopy --redefine-sym stderr=caffe_stderr "$library/lib$name.a" "$scratch/$name/lib/lib$name.a"
+    printf '%s\n' '#include <stdio.h>' '__attribute__((visibility("hidden"))) FILE* caffe_stderr;' \
+      '__attribute__((constructor)) static void set_stderr(void) { caffe_stderr = stderr; }' |
+      gcc -O2 -fPIC -x c -c - -o "$scratch/caffe_stderr.o"
+    ar r "$scratch/$name/lib/lib$name.a" "$scratch/caffe_stderr.o"
+    echo "$version" >"$scratch/$name/version"
+    publish "$scratch/$name" "$target"
+  done
 }
 
 # publish FROM TO: puts a finished folder in its place, never a half-written one.
@@ -114,7 +149,7 @@ install_python() {
   echo "$wanted" >"$stamp"
 }
 
-for step in "${@:-apt dnnl protobuf python}"; do
+for step in "${@:-apt dnnl protobuf archives python}"; do
   for name in $step; do
     "install_$name"
   done

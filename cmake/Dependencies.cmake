@@ -25,7 +25,8 @@ else()
   target_link_libraries(caffe_protobuf INTERFACE protobuf)
 endif()
 
-# Static where Debian's archive can go into a shared library, so that the natives need only libc, libstdc++ and oneDNN.
+# Archives that can go into a shared library, so that the natives need only libc, libstdc++ and oneDNN. ci/deps.sh builds
+# those that Debian's packages do not offer position-independent.
 foreach(name lmdb leveldb snappy jpeg png)
-  find_library(CAFFE_${name}_LIBRARY NAMES lib${name}.a ${name} REQUIRED)
+  find_library(CAFFE_${name}_LIBRARY NAMES lib${name}.a ${name} HINTS ${CAFFE_DEPS_DIR}/${name}/lib REQUIRED)
 endforeach()
