@@ -1,0 +1,147 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "layers/layer.h"
+#include "net/plan/plan.h"
+
+namespace caffe {
+
+struct NetOptions {
+  Phase phase = TEST;
+  int level = 0;
+  std::vector<std::string> stages;
+  // The blobs that will be read, beside inputs, outputs and parameters. Not given: all of them.
+  std::optional<std::vector<std::string>> observed;
+  DType dtype = DType::kF32;
+  uint64_t seed = 1;  // of everything random
+  int rank = 0;
+  int world = 1;
+  DataOptions data;
+  bool portable_only = false;  // for tests: no vendor implementations
+};
+
+// A directed acyclic graph of layers, built from a NetParameter that has been upgraded to the newest form
+// (io/prototxt.h does that). Construction filters the layers by phase, level and stages, inserts Split layers, shapes
+// all blobs, decides which layers run backward, and makes the plan.
+//
+// One thread at a time. Errors are caffe::Error, with the layer named; a net that threw in forward or backward can be
+// run again.
+class Net {
+ public:
+  Net(const NetParameter& param, const NetOptions& options);
+  ~Net();
+  Net(const Net&) = delete;
+  Net& operator=(const Net&) = delete;
+
+  // ---- structure: layers and blobs in order of execution ----
+  const std::string& name() const { return name_; }
+  Phase phase() const { return context_.phase; }
+  const std::vector<std::unique_ptr<Layer>>& layers() const { return layers_; }
+  int layer_count() const { return static_cast<int>(layers_.size()); }
+  // Index of the layer or blob with this name; -1 if there is none.
+  int find_layer(const std::string& name) const;
+  int find_blob(const std::string& name) const;
+  const std::vector<std::shared_ptr<Blob>>& blobs() const { return blobs_; }
+  const std::vector<std::string>& blob_names() const { return blob_names_; }
+  // Blob by name; an error that lists the blobs if there is none, or says so if it is not observed.
+  Blob& blob(const std::string& name) const;
+  bool observed(int blob) const { return observed_[static_cast<size_t>(blob)]; }
+  const std::vector<int>& bottom_ids(int layer) const { return bottom_ids_[static_cast<size_t>(layer)]; }
+  const std::vector<int>& top_ids(int layer) const { return top_ids_[static_cast<size_t>(layer)]; }
+  const std::vector<int>& input_blobs() const { return input_blobs_; }    // tops of Input layers
+  const std::vector<int>& output_blobs() const { return output_blobs_; }  // read by no layer
+  float loss_weight(int blob) const { return loss_weights_[static_cast<size_t>(blob)]; }
+  bool needs_backward(int layer) const { return needs_backward_[static_cast<size_t>(layer)]; }
+
+  // ---- parameters ----
+  struct Parameter {
+    std::shared_ptr<Blob> blob;
+    int layer = 0;  // the owner's index and, in it, the blob's
+    int index = 0;
+    float lr_mult = 1;
+    float decay_mult = 1;
+    std::string name;  // "conv1/0", or what the prototxt calls it
+  };
+  // One entry per owner: what a solver updates, in the order of its history.
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  // Gradients become zero.
+  void clear_parameter_diffs();
+
+  // ---- running ----
+  // Layers first..last (inclusive; -1: the last one). Returns the sum of weighted losses among them. Data layers fetch
+  // their next batch first; where its shape differs, the net is reshaped.
+  double forward(int first = 0, int last = -1);
+  // Layers first..last downwards (first -1: the last layer).
+  void backward(int first = -1, int last = 0);
+  // After inputs were reshaped by hand: shapes everything anew and plans again.
+  void reshape();
+  // Number of forward passes from now on; data layers and dropout count by it (RunContext::pass).
+  void set_pass(int64_t pass) { context_.pass = pass; }
+  const RunContext& context() const { return context_; }
+  // Called during backward when the gradients of layer `layer` are complete.
+  void on_layer_gradients(std::function<void(int layer)> callback) { on_layer_gradients_ = std::move(callback); }
+  // Any thread: a forward that waits for data ends with kCancelled.
+  void cancel();
+  // Seconds spent waiting for data since construction.
+  double data_seconds() const { return data_seconds_; }
+
+  // ---- weights ----
+  // By layer name. Layers the net does not have are skipped, layers without a source keep their values; a different
+  // number of blobs or another shape is an error.
+  void copy_trained_from(const NetParameter& trained);
+  // Comma-separated .caffemodel and .caffemodel.h5 files.
+  void load_weights(const std::string& files);
+  // Parameters of layers with the same name become the other net's.
+  void share_trained_with(const Net& other);
+  NetParameter to_proto(bool with_diffs = false) const;
+
+  // ---- looking inside ----
+  std::string plan_text() const;  // what `caffe plan` prints
+  struct LayerTime {
+    double forward = 0;  // seconds
+    double backward = 0;
+  };
+  // While set, every layer's times are added here (by layer index; a fused layer's under the one that took it along).
+  void profile(std::vector<LayerTime>* times) { profile_ = times; }
+
+ private:
+  friend class NetBuilder;
+  void run_prepare(int first, int last);
+  const Plan& plan_for(int first, int last);
+  void build_plan();
+  void begin_pass();
+  void end_pass();
+
+  std::string name_;
+  RunContext context_;
+  bool portable_only_ = false;
+  NetParameter param_;  // filtered, with splits
+  std::vector<std::unique_ptr<Layer>> layers_;
+  std::vector<std::shared_ptr<Blob>> blobs_;
+  std::vector<std::string> blob_names_;
+  std::vector<bool> observed_;
+  std::map<std::string, int> layer_index_;
+  std::map<std::string, int> blob_index_;
+  std::vector<std::vector<int>> bottom_ids_;
+  std::vector<std::vector<int>> top_ids_;
+  std::vector<std::vector<bool>> propagate_down_;
+  std::vector<bool> needs_backward_;
+  std::vector<float> loss_weights_;
+  std::vector<int> input_blobs_;
+  std::vector<int> output_blobs_;
+  std::vector<Parameter> parameters_;
+  std::vector<Buffer*> buffers_;  // every one once
+  std::unique_ptr<Plan> plan_;
+  std::unique_ptr<Plan> unfused_plan_;  // for ranges that cut a fused group
+  std::function<void(int)> on_layer_gradients_;
+  std::vector<LayerTime>* profile_ = nullptr;
+  double data_seconds_ = 0;
+};
+
+}  // namespace caffe

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "layers/operation.h"
+
+namespace caffe {
+
+struct PlanOptions {
+  bool fuse = true;
+  bool portable_only = false;
+};
+
+// What happens, decided once: which layers run together, by which implementation, in which layouts. Running it is a
+// walk over bound operations.
+class Plan {
+ public:
+  // `operations`: one per layer, in order, unfused. Fuses, then asks the implementations, best first.
+  Plan(std::vector<Operation> operations, const PlanOptions& options);
+
+  struct Step {
+    int first = 0;  // layers first..last run as one
+    int last = 0;
+    bool backward = false;
+    std::unique_ptr<Implementation> implementation;
+    std::vector<std::string> refused;  // "onednn: reason"
+  };
+  const std::vector<Step>& steps() const { return steps_; }
+  // Whether the layers first..last are whole steps.
+  bool covers(int first, int last) const;
+  std::string text() const;
+
+ private:
+  std::vector<Operation> operations_;
+  std::vector<Step> steps_;
+};
+
+}  // namespace caffe

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/registry.h"
+#include "proto/caffe.pb.h"
+
+namespace caffe {
+
+// One parameter's update, over n elements of plain arrays that all lie in the same (perhaps blocked) layout.
+struct UpdateStep {
+  float rate = 0;        // learning rate * lr_mult
+  float decay = 0;       // weight_decay * decay_mult
+  bool l1 = false;       // regularisation by sign(w) instead of w
+  float grad_scale = 1;  // the gradient is multiplied by this first (1/iter_size, clipping)
+  int64_t iteration = 0;
+};
+
+// What distinguishes the solver types (formulas: docs/reference/solvers.md). Stateless; history is the caller's.
+class UpdateRule {
+ public:
+  explicit UpdateRule(const SolverParameter& param) : param_(param) {}  // checks its parameters
+  virtual ~UpdateRule() = default;
+  // Arrays of history per parameter.
+  virtual int histories() const { return 1; }
+  // weights -= update(gradient, history); history is advanced. One pass, all threads. history[k] has n elements.
+  virtual void apply(const UpdateStep& step, float* weights, const float* gradient, float* const* history,
+                     int64_t n) const = 0;
+
+ protected:
+  SolverParameter param_;
+};
+
+struct SolverKind {
+  static constexpr const char* kKind = "solver";
+};
+using UpdateRuleFactory = std::unique_ptr<UpdateRule> (*)(const SolverParameter&);
+using SolverRegistry = Registry<SolverKind, UpdateRuleFactory>;
+
+template <typename R>
+std::unique_ptr<UpdateRule> make_update_rule(const SolverParameter& param) {
+  return std::make_unique<R>(param);
+}
+
+}  // namespace caffe
+
+#define CAFFE_REGISTER_SOLVER(type, class_name)               \
+  [[maybe_unused]] static const bool registered_##type##_rule = \
+      ::caffe::SolverRegistry::add(#type, &::caffe::make_update_rule<class_name>)
