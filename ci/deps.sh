@@ -26,10 +26,11 @@ install_apt() {
     apt-get install -y --no-install-recommends "${missing[@]}"
 }
 
-# oneDNN, its headers and the OpenMP runtime that it was built with, out of the Maven artifact.
+# oneDNN, its headers and the OpenMP runtime that it was built with, out of the Maven artifact. The library gets a name of
+# our own, because a process holds only one library of a name and may hold another oneDNN already.
 install_dnnl() {
   local target=$CAFFE_DEPS_DIR/dnnl
-  if [ "$(cat "$target/version" 2>/dev/null)" = "$DNNL_VERSION" ]; then
+  if [ "$(cat "$target/version" 2>/dev/null)" = "$DNNL_VERSION" ] && [ -e "$target/lib/libcaffe_dnnl.so.3" ]; then
     say "oneDNN $DNNL_VERSION: present in $target"
     return
   fi
@@ -43,6 +44,8 @@ install_dnnl() {
   mkdir -p "$scratch/out/lib"
   mv "$scratch/dnnl/$inside/include" "$scratch/out/include"
   mv "$scratch/dnnl/$inside"/lib*.so.* "$scratch/out/lib/"
+  mv "$scratch/out/lib/libdnnl.so.3" "$scratch/out/lib/libcaffe_dnnl.so.3"
+  patchelf --set-soname libcaffe_dnnl.so.3 "$scratch/out/lib/libcaffe_dnnl.so.3"
   echo "$DNNL_VERSION" >"$scratch/out/version"
   publish "$scratch/out" "$target"
 }

@@ -10,11 +10,15 @@ find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(OpenSSL 3 REQUIRED COMPONENTS Crypto)
 find_package(ZLIB REQUIRED)
 
+# Under a name of our own (ci/deps.sh): a process holds one library of a name, and may hold another oneDNN already.
+set(caffe_dnnl_name libcaffe_dnnl.so.3)
 add_library(caffe_dnnl SHARED IMPORTED)
 set_target_properties(caffe_dnnl PROPERTIES
-  IMPORTED_LOCATION "${CAFFE_DEPS_DIR}/dnnl/lib/libdnnl.so.3"
-  IMPORTED_SONAME "libdnnl.so.3"
+  IMPORTED_LOCATION "${CAFFE_DEPS_DIR}/dnnl/lib/${caffe_dnnl_name}"
+  IMPORTED_SONAME ${caffe_dnnl_name}
   INTERFACE_INCLUDE_DIRECTORIES "${CAFFE_DEPS_DIR}/dnnl/include")
+# What travels beside our own libraries.
+set(CAFFE_RUNTIME_LIBRARIES ${CAFFE_DEPS_DIR}/dnnl/lib/${caffe_dnnl_name} ${CAFFE_DEPS_DIR}/dnnl/lib/libgomp.so.1)
 
 find_program(PROTOC protoc REQUIRED)
 add_library(caffe_protobuf INTERFACE)

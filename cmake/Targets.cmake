@@ -7,6 +7,20 @@ function(caffe_target name)
   endif()
 endfunction()
 
+# A library or program that travels in the jar or the wheel: it brings its own C++ runtime, finds oneDNN by `run_path`, and
+# shows only the symbols of `version_script` ("" for a program), so that it can live beside another protobuf or OpenSSL.
+function(caffe_native name version_script run_path)
+  set_target_properties(${name} PROPERTIES INSTALL_RPATH "${run_path}" BUILD_RPATH "${CAFFE_DEPS_DIR}/dnnl/lib")
+  target_link_options(${name} PRIVATE -Wl,-z,text -Wl,-z,defs -Wl,--gc-sections)
+  if(NOT CAFFE_SANITIZE)
+    target_link_options(${name} PRIVATE -static-libstdc++ -static-libgcc)
+  endif()
+  if(version_script)
+    target_link_options(${name} PRIVATE -Wl,--version-script=${version_script})
+    set_property(TARGET ${name} APPEND PROPERTY LINK_DEPENDS ${version_script})
+  endif()
+endfunction()
+
 # One GoogleTest program from every *_test.cpp below the current folder.
 function(caffe_test_program name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "*.cpp")
