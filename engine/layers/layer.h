@@ -66,6 +66,8 @@ class Layer {
   virtual void prepare(const Blobs& top) { (void)top; }
   // Data layers: ends a prepare() that waits in another thread, now or in future, with ErrorCode::kCancelled.
   virtual void cancel() {}
+  // Data layers that read records with keys: those of the batch that prepare() fetched last, in row order. Others: nothing.
+  virtual std::vector<std::string> record_keys() const { return {}; }
 
   // The portable code. Forward overwrites the tops' data. Backward reads the tops' diffs, overwrites the diffs of the
   // bottoms whose propagate_down is set, and adds to the diffs of the parameters that are learned.
