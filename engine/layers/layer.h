@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -66,8 +67,9 @@ class Layer {
   virtual void prepare(const Blobs& top) { (void)top; }
   // Data layers: ends a prepare() that waits in another thread, now or in future, with ErrorCode::kCancelled.
   virtual void cancel() {}
-  // Data layers that read records with keys: those of the batch that prepare() fetched last, in row order. Others: nothing.
-  virtual std::vector<std::string> record_keys() const { return {}; }
+  // Layers that read records with keys (Data): those of the batch that prepare() fetched last, in row order. Others:
+  // nothing.
+  virtual std::optional<std::vector<std::string>> record_keys() const { return std::nullopt; }
 
   // The portable code. Forward overwrites the tops' data. Backward reads the tops' diffs, overwrites the diffs of the
   // bottoms whose propagate_down is set, and adds to the diffs of the parameters that are learned.
