@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the build needs and this machine lacks. Usage: ci/deps.sh [apt] [dnnl] [protobuf] [archives] [python]; all by default.
+# Installs what the build needs and this machine lacks. Usage: ci/deps.sh [apt] [dnnl] [protobuf] [archives] [python] [lint]; all but lint by default.
 # Every step first looks whether its result is there, so that a second run costs about a second.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -11,13 +11,13 @@ chmod 755 "$scratch" # apt drops its privileges while it downloads
 trap 'rm -rf "$scratch"' EXIT
 
 install_apt() {
-  local wanted missing=() name
-  mapfile -t wanted < <(grep -v '^#' "$ROOT/ci/apt-packages.txt")
+  local list=${1:-apt-packages.txt} wanted missing=() name
+  mapfile -t wanted < <(grep -v '^#' "$ROOT/ci/$list")
   for name in "${wanted[@]}"; do
     dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null | grep -qx installed || missing+=("$name")
   done
   if [ ${#missing[@]} -eq 0 ]; then
-    say "apt: all ${#wanted[@]} packages are installed"
+    say "apt: all ${#wanted[@]} packages of ci/$list are installed"
     return
   fi
   say "apt: installing ${missing[*]}"
@@ -89,6 +89,7 @@ apt_sources() {
 # the newest revisions only, so another Debian revision of the same upstream version will do.
 fetch_source() {
   mkdir -p "$scratch/apt/lists/partial" "$scratch/apt/cache/archives/partial"
+  # shellcheck disable=SC2016 # apt expands these
   apt-get indextargets --format '$(ORIGIN)|deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
     sed -n 's/^Debian|//p' | sort -u >"$scratch/apt/sources.list"
   [ -s "$scratch/apt/sources.list" ] || die "apt lists no Debian repository; run 'apt-get update' first"
@@ -150,6 +151,11 @@ install_python() {
   quietly "$BUILD/logs/pip-tools.log" "$VENV/bin/python" -m pip install -q "setuptools==75.8.0" "wheel==0.45.1"
   quietly "$BUILD/logs/pip.log" "$VENV/bin/python" -m pip install -q --no-build-isolation -r "$ROOT/ci/requirements.txt"
   echo "$wanted" >"$stamp"
+}
+
+install_lint() {
+  install_apt apt-packages-lint.txt
+  install_python
 }
 
 for step in "${@:-apt dnnl protobuf archives python}"; do

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Builds, then runs the demonstration on two Spark executors.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+"$ROOT/ci/build.sh"
+say "demo: examples/fashion_mnist/run.sh"
+exec "$ROOT/examples/fashion_mnist/run.sh" "$@"

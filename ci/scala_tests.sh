@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs the ScalaTest suites of jvm/ against the natives that ci/build.sh made; reports go to $OUT.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+SPARK_HOME=$("$VENV/bin/python" -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')
+export SPARK_HOME SPARK_SCALA_VERSION=2.13 SPARK_LOCAL_IP=127.0.0.1 SPARK_LOCAL_HOSTNAME=localhost
+rm -rf "$ROOT"/jvm/*/target/*-reports
+code=0
+mvn -B -f "$ROOT/pom.xml" -Dcaffe.native.dir="$BUILD/stage/jar" verify || code=$?
+for module in "$ROOT"/jvm/*/; do
+  if compgen -G "$module/target/*-reports/*.xml" >/dev/null; then
+    mkdir -p "$OUT/$(basename "$module")"
+    cp "$module"/target/*-reports/*.xml "$OUT/$(basename "$module")/"
+  fi
+done
+exit $code
