@@ -41,7 +41,7 @@ build_jar() {
 build_wheel() {
   local stamp=$VENV/wheel.sha256 wanted
   mkdir -p "$STAGE/wheel/caffeonspark/jars"
-  cp "$DIST"/*.jar "$STAGE/wheel/caffeonspark/jars/"
+  [ ! -e "$ROOT/pom.xml" ] || cp "$DIST"/*.jar "$STAGE/wheel/caffeonspark/jars/"
   wanted=$(fingerprint pyproject.toml setup.py python "$STAGE/wheel")
   if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && compgen -G "$DIST/*.whl" >/dev/null; then
     say "wheel: up to date in dist/ and .venv"
@@ -58,8 +58,8 @@ build_wheel() {
 
 "$ROOT/ci/deps.sh"
 build_natives
-build_jar
-build_wheel
+[ ! -e "$ROOT/pom.xml" ] || build_jar
+[ ! -e "$ROOT/python/caffe" ] || build_wheel
 say "build: done in $((SECONDS - started)) s"
-(cd "$ROOT" && du -h dist/* | sed 's/^/    /')
+[ ! -d "$DIST" ] || (cd "$ROOT" && du -h dist/* | sed 's/^/    /')
 echo "    .venv/bin: $(cd "$VENV/bin" && find . -newer "$VENV/requirements.sha256" -type f -printf '%f ') spark-submit"
