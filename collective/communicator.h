@@ -1,0 +1,101 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+
+namespace caffe {
+
+struct ListenOptions {
+  // An address, a host name or a device name of this machine. "": SPARK_LOCAL_IP if that is set,
+  // else an address that other hosts can reach if there is one, else loopback.
+  std::string interface;
+  // How data travels; "tcp" is built in. Heartbeats and failures always travel by TCP.
+  std::string transport = "tcp";
+};
+
+struct ConnectOptions {
+  int rank = 0;
+  int world = 1;
+  std::vector<std::string> addresses;  // address() of every rank, by rank
+  std::string secret;                  // at least 16 random bytes, equal on all ranks
+  std::string epoch;                   // fresh for every attempt, equal on all ranks; <= 255 bytes
+  uint64_t config_hash = 0;            // of all that must be equal on all ranks
+  std::chrono::milliseconds timeout{60'000};              // for connect() as a whole
+  std::chrono::milliseconds collective_timeout{600'000};  // for an operation without progress
+  std::chrono::milliseconds heartbeat_interval{1'000};
+  std::chrono::milliseconds silence_limit{25'000};  // a rank without heartbeats is dead after it
+};
+
+struct CommunicatorStats {
+  double seconds_waited = 0;  // within operations, for other ranks or the network
+  uint64_t bytes_sent = 0;    // payload and headers
+  uint64_t bytes_received = 0;
+  uint64_t operations = 0;
+};
+
+// One rank of a group of `world` processes (or threads) that work on the same data.
+//
+//   auto group = Communicator::listen({});
+//   ... gather group->address() over all ranks ...
+//   group->connect(options);
+//   group->allreduce_sum(gradients, n);
+//
+// Threads: operations, connect() and the destructor must not overlap each other; they may be
+// called from different threads, such as one that only communicates. All ranks call the same
+// operations in the same order with the same sizes; a difference is found and reported, as is a
+// second operation begun while one is under way. While an operation runs, its memory belongs to
+// it; the rest of the program computes on. abort() and stats() may be called from any thread at
+// any time, also during connect(), but not during destruction.
+//
+// Errors are caffe::Error with kCommunication (or kCancelled, if abort() was given that), naming
+// the rank at fault and its host and port. Whatever happens to one rank is known to all: a process
+// that ends or a connection that breaks within milliseconds, a stopped process or a lost machine
+// after silence_limit, no progress after collective_timeout. After an error the object is dead:
+// every later call throws that same first error. A new group needs new objects and a new epoch.
+// Destruction without abort() takes leave: it is an error only to those that still need this rank.
+class Communicator {
+ public:
+  // Listens at an ephemeral port.
+  static std::unique_ptr<Communicator> listen(const ListenOptions& options = {});
+  virtual ~Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  // How the other ranks reach this one: to be passed on as it is.
+  virtual const std::string& address() const = 0;
+
+  // Connects all ranks with each other; every pair proves that it knows the secret and agrees on
+  // world, epoch and config_hash. Returns when all ranks stand. Connections by others are refused.
+  virtual void connect(const ConnectOptions& options) = 0;
+
+  virtual int rank() const = 0;
+  virtual int world() const = 0;
+
+  // data[i] becomes the sum over all ranks, with the same bits on all; for two ranks it is a + b.
+  // The bits depend only on the data, n and world.
+  virtual void allreduce_sum(float* data, size_t n) = 0;
+  // `root`'s bytes to all.
+  virtual void broadcast(void* data, size_t bytes, int root) = 0;
+  // Returns when all ranks have called it.
+  virtual void barrier() = 0;
+  // Everybody's bytes, by rank; they may differ in size. For small things: at most 64 MiB each.
+  virtual std::vector<std::string> allgather(const std::string& mine) = 0;
+
+  // Ends every wait of every rank, now and in future, with an error that carries `reason`. Only
+  // the first cause counts. `code`: kCommunication or kCancelled.
+  virtual void abort(const std::string& reason,
+                     ErrorCode code = ErrorCode::kCommunication) noexcept = 0;
+
+  virtual CommunicatorStats stats() const = 0;
+
+ protected:
+  Communicator() = default;
+};
+
+}  // namespace caffe

@@ -1,0 +1,321 @@
+#include "collective/mesh.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <deque>
+#include <optional>
+#include <utility>
+
+#include "core/error.h"
+#include "core/log.h"
+
+namespace caffe {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kFirstPause{20};
+constexpr milliseconds kLongestPause{1000};
+// Without an answer by then the connection is begun anew: the kernel's own repeats become rare.
+constexpr milliseconds kConnectPatience{5000};
+// How long an accepted connection may take to prove itself, and how many may be about it.
+constexpr milliseconds kProvePatience{5000};
+constexpr size_t kMinPending = 64;
+constexpr size_t kMaxWarnings = 20;
+
+enum class Shake { kGoingOn, kDone, kBroken };
+
+// Carries bytes between a socket and its handshake as far as possible without waiting.
+Shake carry(int fd, Handshake& handshake, std::string& why) {
+  while (true) {
+    std::string& output = handshake.output();
+    while (!output.empty()) {
+      const ssize_t sent = send(fd, output.data(), output.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (sent < 0 && errno == EAGAIN) return Shake::kGoingOn;
+      if (sent < 0) break;  // what can still be read tells more
+      output.erase(0, sent);
+    }
+    if (handshake.finished()) return Shake::kDone;
+    char buffer[2048];
+    const size_t wanted = std::min(sizeof(buffer), handshake.wanted());
+    const ssize_t got = recv(fd, buffer, wanted, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return Shake::kGoingOn;
+    if (got <= 0) {
+      why = got < 0 ? errno_text(errno) : "it closed the connection during the handshake";
+      return Shake::kBroken;
+    }
+    handshake.feed(buffer, got);
+  }
+}
+
+class MeshBuilder {
+ public:
+  MeshBuilder(int listener, const MeshOptions& options, ControlMesh& control)
+      : listener_(listener), options_(options), control_(control) {
+    const int world = options.self.world;
+    lanes_ = 1 + options.streams_per_peer;
+    slots_.resize(world);
+    trouble_.resize(world);
+    for (int peer = 0; peer < world; ++peer) {
+      if (peer == self()) continue;
+      slots_[peer].resize(options.streams_per_peer);
+      missing_ += lanes_;
+      for (int lane = 0; lane < lanes_ && peer < self(); ++lane) {
+        dials_.emplace_back();
+        dials_.back().peer = peer;
+        dials_.back().lane = lane;
+      }
+    }
+    stands_.assign(world, std::vector<bool>(lanes_, false));
+    max_pending_ = std::max<size_t>(kMinPending, 2 * world * lanes_);
+  }
+
+  std::vector<std::vector<Descriptor>> build() {
+    while (missing_ > 0) {
+      control_.throw_if_failed();
+      if (Clock::now() >= options_.deadline) fail_at_deadline();
+      begin_dials();
+      wait();
+      serve_dials();
+      serve_pending();
+      accept_new();
+    }
+    return std::move(slots_);
+  }
+
+ private:
+  struct Dial {
+    int peer = -1;
+    int lane = -1;
+    Descriptor socket;
+    bool connected = false;
+    std::optional<Handshake> handshake;
+    milliseconds pause{0};
+    Clock::time_point next{};  // of the next attempt, or when to give this one up
+  };
+  struct Pending {
+    Descriptor socket;
+    Handshake handshake;
+    std::string from;
+    Clock::time_point deadline;
+  };
+
+  int self() const { return options_.self.rank; }
+
+  // The group cannot come about: all ranks connected so far are told.
+  [[noreturn]] void give_up(int peer, const std::string& text) {
+    control_.fail({ErrorCode::kCommunication, peer,
+                   concat(options_.names[self()], " cannot form the group: ", text)});
+    control_.throw_if_failed();
+    fail(ErrorCode::kCommunication, text);
+  }
+
+  [[noreturn]] void fail_at_deadline() {
+    std::string text;
+    int first = -1;
+    for (int peer = 0; peer < options_.self.world; ++peer) {
+      if (peer == self() || std::count(stands_[peer].begin(), stands_[peer].end(), false) == 0) {
+        continue;
+      }
+      if (first < 0) first = peer;
+      const std::string& why = trouble_[peer];
+      text += concat(text.empty() ? "" : "; ", options_.names[peer], ": ",
+                     why.empty() ? "it has not called" : why);
+    }
+    give_up(first, "not connected before the timeout: " + text);
+  }
+
+  void begin_dials() {
+    const auto now = Clock::now();
+    for (Dial& dial : dials_) {
+      if (dial.handshake && dial.connected) continue;
+      if (dial.handshake && now >= dial.next) retry(dial, "no answer to the connection request");
+      if (dial.handshake || now < dial.next) continue;
+      dial.socket = begin_connect(options_.endpoints[dial.peer]);
+      if (!dial.socket) {
+        retry(dial, concat("cannot connect: ", errno_text(errno)));
+        continue;
+      }
+      dial.connected = false;
+      dial.handshake = Handshake::dial(options_.self, options_.secret, dial.peer, dial.lane);
+      dial.next = now + kConnectPatience;
+    }
+  }
+
+  void retry(Dial& dial, const std::string& why) {
+    trouble_[dial.peer] = why;
+    dial.socket.reset();
+    dial.handshake.reset();
+    dial.pause = std::clamp(2 * dial.pause, kFirstPause, kLongestPause);
+    dial.next = Clock::now() + dial.pause;
+  }
+
+  void watch(int fd, bool writes) {
+    polled_.push_back({fd, static_cast<short>(writes ? POLLIN | POLLOUT : POLLIN), 0});
+  }
+
+  void wait() {
+    polled_.clear();
+    polled_.push_back({control_.wake(), POLLIN, 0});
+    polled_.push_back({listener_, POLLIN, 0});
+    auto until = options_.deadline;
+    for (const Dial& dial : dials_) {
+      if (dial.handshake) {
+        const bool writes = !dial.connected || !dial.handshake->output().empty();
+        watch(dial.socket.get(), writes);
+      }
+      if (!dial.connected) until = std::min(until, dial.next);
+    }
+    for (const Pending& pending : pending_) {
+      watch(pending.socket.get(), !pending.handshake.output().empty());
+      until = std::min(until, pending.deadline);
+    }
+    const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
+    poll(polled_.data(), polled_.size(), std::max(0, static_cast<int>(left.count())));
+  }
+
+  void serve_dials() {
+    for (size_t i = 0; i < dials_.size();) {
+      if (dials_[i].handshake && serve_dial(dials_[i])) {
+        std::swap(dials_[i], dials_.back());
+        dials_.pop_back();
+      } else {
+        ++i;
+      }
+    }
+  }
+
+  // Whether the connection stands.
+  bool serve_dial(Dial& dial) {
+    if (!dial.connected) {
+      pollfd writable{dial.socket.get(), POLLOUT, 0};
+      if (poll(&writable, 1, 0) == 0) return false;
+      int error = 0;
+      socklen_t size = sizeof(error);
+      getsockopt(dial.socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+      if (error != 0) {
+        retry(dial, concat("cannot connect: ", errno_text(error)));
+        return false;
+      }
+      dial.connected = true;
+    }
+    std::string why;
+    const Shake state = carry(dial.socket.get(), *dial.handshake, why);
+    if (state == Shake::kGoingOn) return false;
+    const Refusal refusal = dial.handshake->refusal();
+    // Somebody else may sit at the port for a moment; a rank of ours would speak our protocol.
+    if (state == Shake::kDone && refusal == Refusal::kProtocol) why = dial.handshake->reason();
+    if (!why.empty()) {
+      retry(dial, why);
+      return false;
+    }
+    if (refusal != Refusal::kNone) {
+      give_up(dial.peer,
+              concat("connecting to ", options_.names[dial.peer], ": ", dial.handshake->reason()));
+    }
+    install(dial.peer, dial.lane, std::move(dial.socket));
+    return true;
+  }
+
+  void accept_new() {
+    Endpoint from;
+    while (true) {
+      Descriptor socket = accept_from(listener_, from);
+      if (!socket) return;
+      if (pending_.size() >= max_pending_) {
+        refuse(pending_.front(), "too many connections wait to prove themselves");
+        pending_.pop_front();
+      }
+      auto admit = [this](const Claim& claim) { return judge(claim); };
+      pending_.push_back({std::move(socket),
+                          Handshake::accept(options_.self, options_.secret, admit), from.text(),
+                          Clock::now() + kProvePatience});
+    }
+  }
+
+  Refusal judge(const Claim& claim) const {
+    if (claim.rank <= self() || claim.lane < 0 || claim.lane >= lanes_) return Refusal::kRank;
+    return stands_[claim.rank][claim.lane] ? Refusal::kDuplicate : Refusal::kNone;
+  }
+
+  void serve_pending() {
+    for (auto item = pending_.begin(); item != pending_.end();) {
+      item = serve(*item) ? pending_.erase(item) : std::next(item);
+    }
+  }
+
+  // Whether it is settled, one way or the other.
+  bool serve(Pending& pending) {
+    std::string why;
+    const Shake state = carry(pending.socket.get(), pending.handshake, why);
+    if (state == Shake::kGoingOn) {
+      if (Clock::now() < pending.deadline) return false;
+      refuse(pending, "it did not prove itself in time");
+      return true;
+    }
+    const Handshake& handshake = pending.handshake;
+    if (state == Shake::kBroken) {
+      refuse(pending, why);
+    } else if (handshake.refusal() == Refusal::kNone) {
+      install(handshake.claim().rank, handshake.claim().lane, std::move(pending.socket));
+    } else {
+      refuse(pending, handshake.reason());
+      // One of us, in this very attempt, that can never fit: waiting would be in vain.
+      if (handshake.authentic() && handshake.refusal() != Refusal::kEpoch) {
+        give_up(handshake.claim().rank,
+                concat("rank ", handshake.claim().rank, " (calling from ", pending.from,
+                       ") does not fit: ", handshake.reason()));
+      }
+    }
+    return true;
+  }
+
+  void refuse(const Pending& pending, const std::string& why) {
+    const Handshake& handshake = pending.handshake;
+    const int rank = handshake.has_claim() ? handshake.claim().rank : -1;
+    const std::string text = concat("refused a connection from ", pending.from, ": ", why);
+    // Believed only as far as a hint for the message at the deadline.
+    if (rank >= 0 && rank < options_.self.world) trouble_[rank] = text;
+    if (++warnings_ > kMaxWarnings) return;
+    CAFFE_LOG_WARNING(options_.names[self()], " ", text,
+                      rank >= 0 ? concat(" (it says it is rank ", rank, ")") : "",
+                      warnings_ == kMaxWarnings ? "; no more of these will be logged" : "");
+  }
+
+  void install(int peer, int lane, Descriptor socket) {
+    if (lane == 0) {
+      control_.add(peer, std::move(socket));
+    } else {
+      slots_[peer][lane - 1] = std::move(socket);
+    }
+    stands_[peer][lane] = true;
+    --missing_;
+  }
+
+  const int listener_;
+  const MeshOptions& options_;
+  ControlMesh& control_;
+  int lanes_ = 0;
+  int missing_ = 0;
+  size_t max_pending_ = 0;
+  size_t warnings_ = 0;
+  std::vector<std::vector<Descriptor>> slots_;  // [peer][stream]
+  std::vector<std::vector<bool>> stands_;       // [peer][lane]
+  std::vector<std::string> trouble_;            // [peer]: why it is not connected yet
+  std::vector<Dial> dials_;
+  std::deque<Pending> pending_;
+  std::vector<pollfd> polled_;
+};
+
+}  // namespace
+
+std::vector<std::vector<Descriptor>> connect_mesh(int listener, const MeshOptions& options,
+                                                  ControlMesh& control) {
+  return MeshBuilder(listener, options, control).build();
+}
+
+}  // namespace caffe
