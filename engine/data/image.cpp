@@ -1,0 +1,142 @@
+#include "data/image.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#include "core/error.h"
+#include "data/image_codecs.h"
+
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC
+#define STBI_ONLY_BMP
+#define STBI_ONLY_GIF
+#define STBI_ONLY_PNM
+#define STBI_NO_STDIO
+#define STBI_NO_FAILURE_STRINGS
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#pragma GCC diagnostic ignored "-Wunused-but-set-variable"
+#include <stb/stb_image.h>
+#pragma GCC diagnostic pop
+
+namespace caffe {
+namespace {
+
+bool begins(std::string_view bytes, std::string_view magic) { return bytes.substr(0, magic.size()) == magic; }
+
+// BMP, GIF and PNM.
+void decode_other(std::string_view bytes, ColorMode mode, Image& image) {
+  const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
+  const int size = static_cast<int>(std::min<size_t>(bytes.size(), INT32_MAX));
+  int width = 0, height = 0, stored = 0;
+  CAFFE_REQUIRE_CODE(stbi_info_from_memory(data, size, &width, &height, &stored) == 1, ErrorCode::kData,
+                     "holds ", bytes.size(), " bytes that are no JPEG, PNG, BMP, GIF or PNM image");
+  check_image_size(height, width);
+  const bool gray_file = stored <= 2;
+  const int wanted = gray_file ? 1 : mode == ColorMode::kUnchanged && stored == 4 ? 4 : 3;
+  const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
+      stbi_load_from_memory(data, size, &width, &height, &stored, wanted), stbi_image_free);
+  CAFFE_REQUIRE_CODE(pixels != nullptr, ErrorCode::kData, "holds a damaged image of ", bytes.size(), " bytes");
+  const int channels = mode == ColorMode::kGray ? 1 : mode == ColorMode::kColor ? 3 : wanted;
+  image.reshape(channels, height, width);
+  const size_t count = static_cast<size_t>(height) * width;
+  const stbi_uc* from = pixels.get();
+  uint8_t* to = image.pixels.data();
+  for (size_t i = 0; i < count; ++i, from += wanted, to += channels) {
+    if (wanted == 1) {
+      std::fill(to, to + channels, from[0]);
+    } else if (channels == 1) {
+      to[0] = gray_of(from[2], from[1], from[0]);
+    } else {
+      to[0] = from[2];
+      to[1] = from[1];
+      to[2] = from[0];
+      if (channels == 4) to[3] = from[3];
+    }
+  }
+}
+
+// Weights of one output coordinate: from[index] * (2048 - weight) + from[next] * weight.
+struct Tap {
+  int index;
+  int next;
+  int weight;
+};
+
+constexpr int kTapBits = 11;
+
+std::vector<Tap> taps(int from, int to) {
+  std::vector<Tap> result(static_cast<size_t>(to));
+  const double ratio = static_cast<double>(from) / to;
+  for (int i = 0; i < to; ++i) {
+    const double at = (i + 0.5) * ratio - 0.5;
+    int index = static_cast<int>(std::floor(at));
+    double fraction = at - index;
+    if (index < 0) index = 0, fraction = 0;
+    if (index >= from - 1) index = from - 1, fraction = 0;
+    result[static_cast<size_t>(i)] = {index, std::min(index + 1, from - 1),
+                                      static_cast<int>(std::lrint(fraction * (1 << kTapBits)))};
+  }
+  return result;
+}
+
+}  // namespace
+
+void Image::reshape(int new_channels, int new_height, int new_width) {
+  channels = new_channels;
+  height = new_height;
+  width = new_width;
+  pixels.resize(static_cast<size_t>(channels) * height * width);
+}
+
+void check_image_size(int64_t height, int64_t width) {
+  constexpr int64_t kMostPixels = int64_t{1} << 28;
+  CAFFE_REQUIRE_CODE(height > 0 && width > 0 && height <= kMostPixels / width, ErrorCode::kData,
+                     "holds an image of ", height, " x ", width, " pixels, expected 1 to ", kMostPixels);
+}
+
+void decode_image(std::string_view bytes, ColorMode mode, Image& image) {
+  CAFFE_REQUIRE_CODE(!bytes.empty(), ErrorCode::kData, "holds no image (0 bytes)");
+  if (begins(bytes, "\xff\xd8")) {
+    decode_jpeg(bytes, mode, image);
+  } else if (begins(bytes, "\x89PNG")) {
+    decode_png(bytes, mode, image);
+  } else {
+    decode_other(bytes, mode, image);
+  }
+}
+
+void resize_image(const Image& from, int height, int width, Image& to) {
+  CAFFE_REQUIRE(from.height > 0 && from.width > 0 && height > 0 && width > 0, "cannot resize an image of ",
+                from.height, " x ", from.width, " to ", height, " x ", width);
+  const int channels = from.channels;
+  to.reshape(channels, height, width);
+  const std::vector<Tap> columns = taps(from.width, width);
+  const std::vector<Tap> rows = taps(from.height, height);
+  const size_t from_stride = static_cast<size_t>(from.width) * channels;
+  const size_t to_stride = static_cast<size_t>(width) * channels;
+  constexpr int kOne = 1 << kTapBits;
+  constexpr int kHalf = 1 << (2 * kTapBits - 1);
+  for (int y = 0; y < height; ++y) {
+    const Tap& row = rows[static_cast<size_t>(y)];
+    const uint8_t* above = from.pixels.data() + row.index * from_stride;
+    const uint8_t* below = from.pixels.data() + row.next * from_stride;
+    uint8_t* out = to.pixels.data() + y * to_stride;
+    for (int x = 0; x < width; ++x) {
+      const Tap& column = columns[static_cast<size_t>(x)];
+      const int left = column.index * channels;
+      const int right = column.next * channels;
+      for (int c = 0; c < channels; ++c) {
+        const int top = above[left + c] * (kOne - column.weight) + above[right + c] * column.weight;
+        const int bottom = below[left + c] * (kOne - column.weight) + below[right + c] * column.weight;
+        *out++ = static_cast<uint8_t>((top * (kOne - row.weight) + bottom * row.weight + kHalf) >> (2 * kTapBits));
+      }
+    }
+  }
+}
+
+}  // namespace caffe

@@ -1,0 +1,10 @@
+#include "data/record_source.h"
+
+namespace caffe {
+
+std::shared_ptr<RecordSource> open_records(const std::string& backend, const std::string& path) {
+  CAFFE_REQUIRE(!path.empty(), "no source is given for a record store of type ", backend);
+  return RecordBackends::get(backend)(path);
+}
+
+}  // namespace caffe

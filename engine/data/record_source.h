@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/registry.h"
+
+namespace caffe {
+
+struct Record {
+  std::string_view key;
+  std::string_view value;
+};
+
+// The records of a store, numbered from 0 in key order. All members may be called by several threads at once.
+class RecordSource {
+ public:
+  explicit RecordSource(std::string name) : name_(std::move(name)) {}
+  virtual ~RecordSource() = default;
+  RecordSource(const RecordSource&) = delete;
+  RecordSource& operator=(const RecordSource&) = delete;
+
+  // Number of records, at least 1: an empty store is an error when it is opened.
+  virtual int64_t size() const = 0;
+  // The views stay valid as long as the source lives. `index` must be in [0, size()).
+  virtual Record read(int64_t index) const = 0;
+  // Path under which the store was opened, for messages.
+  const std::string& name() const { return name_; }
+
+ private:
+  std::string name_;
+};
+
+// Kinds of store by the name that `data_param { backend: ... }` uses. A new kind registers itself in its own file.
+struct RecordBackendTag {
+  static constexpr const char* kKind = "record store";
+};
+using RecordOpener = std::function<std::shared_ptr<RecordSource>(const std::string& path)>;
+using RecordBackends = Registry<RecordBackendTag, RecordOpener>;
+
+// Opens a store for reading. It leaves no file behind, takes no lock and needs no write permission.
+// Errors (kIo, kData) name the file and what is wrong with it.
+std::shared_ptr<RecordSource> open_records(const std::string& backend, const std::string& path);
+
+}  // namespace caffe
