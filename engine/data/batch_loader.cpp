@@ -8,6 +8,7 @@
 #include <new>
 #include <optional>
 #include <thread>
+#include <type_traits>
 
 #include "core/error.h"
 #include "data/permutation.h"
@@ -155,7 +156,7 @@ class BatchLoader::Impl {
 
   // Runs `body`; an error in it gets the record in front.
   template <typename Body>
-  auto named(int64_t number, Body body) const {
+  std::invoke_result_t<Body> named(int64_t number, Body body) const {
     try {
       return body();
     } catch (Error& error) {

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+
+namespace caffe {
+
+// A folder of this process alone, removed with its content at the end.
+class ScratchFolder {
+ public:
+  // Creates "<prefix>XXXXXX" with a random ending. Throws kIo.
+  explicit ScratchFolder(const std::string& prefix);
+  ~ScratchFolder();
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+
+  const std::string& path() const { return path_; }
+  // Gives the folder its final name; fails if there is something already. It is not removed any more.
+  void become(const std::string& path);
+
+  // Prefix in the folder for temporary files (TMPDIR, else /tmp).
+  static std::string temporary(const std::string& name);
+
+ private:
+  std::string path_;
+};
+
+}  // namespace caffe
