@@ -31,7 +31,7 @@ class WireReader {
   bool tag(uint32_t& field, int& type) {
     const char* start = at_;
     uint64_t value = 0;
-    if (!varint(value) || at_ - start > 5 || value > 0xffffffffu) return false;
+    if (!varint(value) || at_ - start > 5) return false;
     field = static_cast<uint32_t>(value) >> 3;
     type = static_cast<int>(value & 7);
     return field != 0;
