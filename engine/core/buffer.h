@@ -81,6 +81,9 @@ class Buffer {
   // The representation that can be read without a conversion; a blocked one before plain.
   int current() const;
 
+  // The representation that the net's plan wants first; plain if it wants none.
+  int preferred() const { return slots_.size() > 1 ? 1 : 0; }
+
   const void* read(int index = 0);  // up-to-date content
   void* write(int index = 0);       // for overwriting all of it: every other representation becomes stale
   void* update(int index = 0);      // read, then as write

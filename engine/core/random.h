@@ -45,6 +45,10 @@ inline uint64_t random_key(uint64_t seed, std::string_view name, uint64_t salt =
   return h ^ (h >> 31);
 }
 
+// The seed where none is configured: the one set here, else drawn from the system.
+void set_default_seed(uint64_t seed);
+uint64_t default_seed();
+
 // [0, 1), 24 bits: exact in float.
 inline float uniform01(uint32_t word) { return static_cast<float>(word >> 8) * 0x1.0p-24f; }
 

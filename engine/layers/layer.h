@@ -93,6 +93,8 @@ class Layer {
  protected:
   // Adds a parameter blob filled by `filler`, under a random key of (seed, layer name, index).
   Blob& add_parameter(const Shape& shape, const FillerParameter& filler);
+  // For layers that complete their own parameters in set_up (BatchNorm: its statistics are not learned).
+  LayerParameter& mutable_param() { return param_; }
 
  private:
   LayerParameter param_;

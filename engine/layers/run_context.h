@@ -16,6 +16,7 @@ struct DataOptions {
   int64_t first_batch = 0;
   // Validation: the number of batches in a round, which the ranks share. 0: the training rule.
   int64_t batches_per_round = 0;
+  int64_t first_round = 0;  // rounds that are skipped at the start
   // Exactly the records [first, second), each once, then the end.
   std::optional<std::pair<int64_t, int64_t>> range;
   int threads = 1;  // that decode and transform, beside the compute threads

@@ -23,6 +23,7 @@ struct NetOptions {
   int rank = 0;
   int world = 1;
   DataOptions data;
+  bool forward_only = false;   // backward will never be called: inference
   bool portable_only = false;  // for tests: no vendor implementations
 };
 
@@ -103,6 +104,7 @@ class Net {
 
   // ---- looking inside ----
   std::string plan_text() const;  // what `caffe plan` prints
+  int64_t plan_generation() const { return plan_generation_; }  // changes whenever the net is planned anew
   struct LayerTime {
     double forward = 0;  // seconds
     double backward = 0;
@@ -112,14 +114,27 @@ class Net {
 
  private:
   friend class NetBuilder;
-  void run_prepare(int first, int last);
-  const Plan& plan_for(int first, int last);
+  void set_observed(const NetOptions& options);
+  std::string blob_list() const;
+  void collect_buffers();
+  std::vector<Operation> operations() const;
   void build_plan();
-  void begin_pass();
-  void end_pass();
+  const Plan& plan_for(int first, int last);
+  void run_prepare(int first, int last);
+  double layer_loss(int layer) const;
+  bool wants_gradient(int layer) const;
+  void copy_layer(const LayerParameter& source, Layer* target);
+
+  // A layer without bottoms, and the shapes for which the plan was made.
+  struct Source {
+    int layer;
+    Blobs top;
+    std::vector<Shape> planned;
+  };
 
   std::string name_;
   RunContext context_;
+  bool forward_only_ = false;
   bool portable_only_ = false;
   NetParameter param_;  // filtered, with splits
   std::vector<std::unique_ptr<Layer>> layers_;
@@ -137,7 +152,9 @@ class Net {
   std::vector<int> output_blobs_;
   std::vector<Parameter> parameters_;
   std::vector<Buffer*> buffers_;  // every one once
+  std::vector<Source> sources_;
   std::unique_ptr<Plan> plan_;
+  int64_t plan_generation_ = 0;
   std::unique_ptr<Plan> unfused_plan_;  // for ranges that cut a fused group
   std::function<void(int)> on_layer_gradients_;
   std::vector<LayerTime>* profile_ = nullptr;

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,9 +19,11 @@ struct SolverOptions {
   int world = 1;
   std::optional<uint64_t> seed;  // overrides random_seed
   bool shuffle = false;
-  bool continue_data = false;  // restore() moves the record position on to where the state stopped
-  std::string weights;         // comma-separated files to start from
-  std::string state;           // solverstate to resume from; with weights, those replace its learned_net
+  // The record position goes on where `state` stopped; otherwise at the first record, as in Caffe.
+  bool continue_data = false;
+  int data_threads = 1;  // per data layer
+  std::string weights;   // comma-separated files to start from
+  std::string state;     // solverstate to resume from; with weights, those replace its learned_net
 };
 
 // Named values, e.g. of a test net's output blobs.
@@ -38,7 +40,6 @@ class Solver {
   ~Solver();
 
   const SolverParameter& param() const { return param_; }
-  const std::string& type() const { return param_.type(); }
   Net& net() { return *net_; }
   const std::shared_ptr<Net>& net_ptr() const { return net_; }
   const std::vector<std::shared_ptr<Net>>& test_nets() const { return test_nets_; }
@@ -49,32 +50,33 @@ class Solver {
   void step(int64_t iterations);
   // To max_iter, then the last snapshot and test.
   void solve();
-  // What a display or test prints goes through core/log.h.
   void test_all();
 
   // ---- the parts, for a driver that does its own scheduling ----
   struct StepResult {
-    double loss = 0;  // of this iteration: mean over sub-batches, and over ranks if there is an exchange
+    double loss = 0;  // mean over sub-batches, and over ranks if there is an exchange
     double learning_rate = 0;
   };
   StepResult train_iteration();
-  double smoothed_loss() const { return smoothed_loss_; }
+  double smoothed_loss() const;  // mean of the last average_loss iterations
   // One round of test net `index`: test_iter batches in total over all ranks, mean per element of each output.
   std::vector<NamedValues> test(int index);
-  // Applies the gradients that are in the parameters' diffs (clip, regularise, update) and counts one iteration.
-  void apply_update();
+  // Applies the gradients that are in the parameters' diffs (clip, regularise, update) and counts one iteration. Returns
+  // the learning rate.
+  double apply_update();
 
   // ---- state ----
   // <snapshot_prefix>_iter_<N>.caffemodel[.h5] and .solverstate[.h5]; returns the model's path.
   std::string snapshot();
+  // state_path may be empty: the model only.
   void write_snapshot(const std::string& model_path, const std::string& state_path, const std::string& learned_net);
   void restore(const std::string& state_path);
   const std::vector<std::shared_ptr<Blob>>& history() const { return history_; }
 
   // ---- several workers ----
-  // From now on gradients are averaged over the ranks. Rank 0's parameters are sent to all.
+  // From now on gradients are averaged over the ranks. Rank 0's parameters and history are sent to all.
   void set_exchange(Exchange* exchange);
-  // Over parameter names, shapes and wire layouts.
+  // Over parameter names and shapes.
   uint64_t config_hash() const;
 
   // Any thread. stop: step and solve end after the running iteration; cancel: also while waiting for data, by an error.
@@ -82,16 +84,31 @@ class Solver {
   void cancel();
 
  private:
-  void create_nets(const SolverOptions& options);
+  struct Learned {  // a parameter that is updated
+    const Net::Parameter* parameter;
+    std::vector<Buffer*> history;
+    int data_index = 0;  // representations in one common layout
+    int diff_index = 0;
+    std::vector<int> history_index;
+    int64_t elements = 0;  // padding included
+  };
+  void create_nets();
+  void create_test_nets();
+  std::shared_ptr<Net> create_test_net(const NetParameter& net, int index);
+  NetOptions net_options(Phase phase) const;
   void create_history();
-  double learning_rate();
-  void bind_gradients();
-  void update_smoothed_loss(double loss, int64_t start_iter);
-  void display(double rate, double seconds, int64_t iterations);
-  void report_test(int index, const std::vector<NamedValues>& outputs);
-  std::string snapshot_name(const std::string& extension) const;
+  void load_start();
+  void bind_parameters();
+  double forward_backward();
   double exchange_gradients(double loss);
-  std::vector<float*> gradient_arrays();
+  double gradient_norm();
+  void display(const StepResult& result, double seconds, int64_t iterations);
+  void report_test(int index, const std::vector<NamedValues>& outputs);
+  void check_snapshot_folder() const;
+  std::string snapshot_name(const std::string& extension) const;
+  void share_start();
+  bool layouts_agree();
+  bool test_due() const;
 
   SolverParameter param_;
   SolverOptions options_;
@@ -100,15 +117,18 @@ class Solver {
   std::shared_ptr<Net> net_;
   std::vector<std::shared_ptr<Net>> test_nets_;
   std::vector<std::shared_ptr<Blob>> history_;  // all of kind 0, then all of kind 1
-  std::vector<int64_t> test_rounds_;
   int64_t iter_ = 0;
   int32_t current_step_ = 0;
-  std::vector<double> losses_;
-  double smoothed_loss_ = 0;
+  std::deque<double> losses_;
   Exchange* exchange_ = nullptr;
-  std::unique_ptr<Storage> gradients_;  // all of them in one piece, so that they are summed in one piece
-  std::vector<float> wire_;
+  bool plain_wire_ = false;
+  std::vector<Learned> learned_;
+  int64_t bound_plan_ = -1;
+  std::unique_ptr<Storage> wire_;  // all gradients and the loss in one piece, so that they are summed in one piece
   std::atomic<bool> stop_{false};
 };
+
+// The net files and messages of a solver's training net: exactly one of net, net_param, train_net, train_net_param.
+NetParameter training_net(const SolverParameter& solver);
 
 }  // namespace caffe

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/registry.h"
+#include "kernels/for_each.h"
 #include "proto/caffe.pb.h"
 
 namespace caffe {
@@ -14,7 +15,6 @@ struct UpdateStep {
   float decay = 0;       // weight_decay * decay_mult
   bool l1 = false;       // regularisation by sign(w) instead of w
   float grad_scale = 1;  // the gradient is multiplied by this first (1/iter_size, clipping)
-  int64_t iteration = 0;
 };
 
 // What distinguishes the solver types (formulas: docs/reference/solvers.md). Stateless; history is the caller's.
@@ -31,6 +31,22 @@ class UpdateRule {
  protected:
   SolverParameter param_;
 };
+
+// work(i, g) with g the gradient of element i, scaled and regularised.
+template <typename Work>
+void for_each_gradient(const UpdateStep& step, const float* weights, const float* gradient, int64_t n,
+                       const Work& work) {
+  const float scale = step.grad_scale;
+  const float decay = step.decay;
+  if (step.l1) {
+    for_each(n, [=](int64_t i) {
+      const float sign = static_cast<float>((weights[i] > 0) - (weights[i] < 0));
+      work(i, scale * gradient[i] + decay * sign);
+    });
+  } else {
+    for_each(n, [=](int64_t i) { work(i, scale * gradient[i] + decay * weights[i]); });
+  }
+}
 
 struct SolverKind {
   static constexpr const char* kKind = "solver";

@@ -1,0 +1,250 @@
+#include "net/net.h"
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+
+#include "core/log.h"
+#include "net/graph.h"
+#include "net/net_builder.h"
+
+namespace caffe {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+template <typename T>
+void fill_diff(const Blob& blob, float value) {
+  std::fill_n(blob.overwrite_diff<T>(), blob.count(), static_cast<T>(value));
+}
+
+template <typename T>
+double total(const Blob& blob) {
+  const T* data = blob.data_as<T>();
+  double sum = 0;
+  for (int64_t i = 0; i < blob.count(); ++i) sum += static_cast<double>(data[i]);
+  return sum;
+}
+
+}  // namespace
+
+Net::Net(const NetParameter& param, const NetOptions& options) : portable_only_(options.portable_only) {
+  forward_only_ = options.forward_only;
+  context_.phase = options.phase;
+  context_.dtype = options.dtype;
+  context_.seed = options.seed;
+  context_.rank = options.rank;
+  context_.world = options.world;
+  context_.data = options.data;
+  param_ = param;
+  NetState* state = param_.mutable_state();
+  state->set_phase(options.phase);
+  if (options.level != 0) state->set_level(options.level);
+  for (const std::string& stage : options.stages) state->add_stage(stage);
+  param_ = insert_splits(filter_layers(param_));
+  name_ = param_.name();
+  CAFFE_REQUIRE(param_.layer_size() > 0, "net ", name_, " has no layers in phase ", Phase_Name(options.phase),
+                "; check its include and exclude rules");
+  NetBuilder(this).build();
+  set_observed(options);
+  collect_buffers();
+  build_plan();
+  CAFFE_LOG_INFO("Network initialization done.");
+}
+
+Net::~Net() = default;
+
+void Net::set_observed(const NetOptions& options) {
+  observed_.assign(blobs_.size(), !options.observed.has_value());
+  if (!options.observed) return;
+  for (const std::string& name : *options.observed) {
+    const int id = find_blob(name);
+    CAFFE_REQUIRE(id >= 0, "cannot observe blob ", name, ": net ", name_, " has no such blob (it has ", blob_list(),
+                  ")");
+    observed_[static_cast<size_t>(id)] = true;
+  }
+  for (const int id : input_blobs_) observed_[static_cast<size_t>(id)] = true;
+  for (const int id : output_blobs_) observed_[static_cast<size_t>(id)] = true;
+}
+
+std::string Net::blob_list() const {
+  std::string list;
+  for (const std::string& name : blob_names_) list += (list.empty() ? "" : ", ") + name;
+  return list;
+}
+
+int Net::find_layer(const std::string& name) const {
+  const auto it = layer_index_.find(name);
+  return it == layer_index_.end() ? -1 : it->second;
+}
+
+int Net::find_blob(const std::string& name) const {
+  const auto it = blob_index_.find(name);
+  return it == blob_index_.end() ? -1 : it->second;
+}
+
+Blob& Net::blob(const std::string& name) const {
+  const int id = find_blob(name);
+  CAFFE_REQUIRE(id >= 0, "net ", name_, " has no blob ", name, "; it has ", blob_list());
+  CAFFE_REQUIRE(observed(id), "blob ", name, " of net ", name_,
+                " is not observed, so its content is not kept; name it in `observed` when the net is made");
+  return *blobs_[static_cast<size_t>(id)];
+}
+
+void Net::collect_buffers() {
+  std::set<Buffer*> seen;
+  buffers_.clear();
+  const auto add = [&](const Blob& blob) {
+    for (Buffer* buffer : {&blob.data(), &blob.diff()}) {
+      if (seen.insert(buffer).second) buffers_.push_back(buffer);
+    }
+  };
+  for (const auto& blob : blobs_) add(*blob);
+  for (const auto& layer : layers_) {
+    for (const auto& blob : layer->blobs()) add(*blob);
+  }
+}
+
+void Net::build_plan() {
+  plan_.reset();
+  unfused_plan_.reset();
+  for (Buffer* buffer : buffers_) buffer->forget_layouts();
+  for (size_t i = 0; i < blobs_.size(); ++i) {
+    if (loss_weights_[i] == 0) continue;
+    if (context_.dtype == DType::kF32) {
+      fill_diff<float>(*blobs_[i], loss_weights_[i]);
+    } else {
+      fill_diff<double>(*blobs_[i], loss_weights_[i]);
+    }
+  }
+  plan_ = std::make_unique<Plan>(operations(), PlanOptions{true, portable_only_});
+  ++plan_generation_;
+  sources_.clear();
+  for (int i = 0; i < layer_count(); ++i) {
+    if (!bottom_ids(i).empty()) continue;
+    Source source{i, blobs_at(blobs_, top_ids(i)), {}};
+    for (const Blob* blob : source.top) source.planned.push_back(blob->shape());
+    sources_.push_back(std::move(source));
+  }
+}
+
+std::vector<Operation> Net::operations() const {
+  std::vector<Operation> operations;
+  for (int i = 0; i < layer_count(); ++i) {
+    Operation operation;
+    operation.layer = layers_[static_cast<size_t>(i)].get();
+    operation.bottom = blobs_at(blobs_, bottom_ids(i));
+    operation.top = blobs_at(blobs_, top_ids(i));
+    operation.propagate_down = propagate_down_[static_cast<size_t>(i)];
+    operation.backward = needs_backward(i) && !forward_only_;
+    if (!operation.backward) operation.propagate_down.assign(operation.bottom.size(), false);
+    operations.push_back(std::move(operation));
+  }
+  return operations;
+}
+
+void Net::reshape() {
+  for (int i = 0; i < layer_count(); ++i) {
+    Layer& layer = *layers_[static_cast<size_t>(i)];
+    with_label(layer, [&] { layer.reshape(blobs_at(blobs_, bottom_ids(i)), blobs_at(blobs_, top_ids(i))); });
+  }
+  collect_buffers();
+  build_plan();
+}
+
+const Plan& Net::plan_for(int first, int last) {
+  if (plan_->covers(first, last)) return *plan_;
+  if (!unfused_plan_) {
+    unfused_plan_ = std::make_unique<Plan>(operations(), PlanOptions{false, portable_only_});
+  }
+  return *unfused_plan_;
+}
+
+void Net::run_prepare(int first, int last) {
+  const auto start = std::chrono::steady_clock::now();
+  bool reshaped = false;
+  for (Source& source : sources_) {
+    if (source.layer < first || source.layer > last) continue;
+    Layer& layer = *layers_[static_cast<size_t>(source.layer)];
+    with_label(layer, [&] { layer.prepare(source.top); });
+    for (size_t j = 0; j < source.top.size(); ++j) reshaped |= source.top[j]->shape() != source.planned[j];
+  }
+  data_seconds_ += seconds_since(start);
+  if (reshaped) reshape();
+}
+
+double Net::forward(int first, int last) {
+  if (last < 0) last = layer_count() - 1;
+  CAFFE_REQUIRE(first >= 0 && first <= last && last < layer_count(), "net ", name_, " has layers 0 to ",
+                layer_count() - 1, "; it cannot run ", first, " to ", last);
+  run_prepare(first, last);
+  const Plan& plan = plan_for(first, last);
+  for (Buffer* buffer : buffers_) buffer->begin_pass();
+  double loss = 0;
+  for (const Plan::Step& step : plan.steps()) {
+    if (step.first < first || step.last > last) continue;
+    const auto start = profile_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+    with_label(*layers_[static_cast<size_t>(step.first)], [&] { step.implementation->forward(); });
+    if (profile_) (*profile_)[static_cast<size_t>(step.first)].forward += seconds_since(start);
+    for (int i = step.first; i <= step.last; ++i) loss += layer_loss(i);
+  }
+  for (Buffer* buffer : buffers_) buffer->end_pass();
+  if (first == 0) ++context_.pass;
+  return loss;
+}
+
+double Net::layer_loss(int layer) const {
+  double loss = 0;
+  for (const int top : top_ids(layer)) {
+    const float weight = loss_weight(top);
+    if (weight == 0) continue;
+    const Blob& blob = *blobs_[static_cast<size_t>(top)];
+    loss += weight * (context_.dtype == DType::kF32 ? total<float>(blob) : total<double>(blob));
+  }
+  return loss;
+}
+
+void Net::backward(int first, int last) {
+  if (first < 0) first = layer_count() - 1;
+  CAFFE_REQUIRE(last >= 0 && last <= first && first < layer_count(), "net ", name_, " has layers ", layer_count() - 1,
+                " to 0; it cannot run ", first, " down to ", last);
+  CAFFE_REQUIRE(!forward_only_, "net ", name_, " was made to run forward only");
+  const Plan& plan = plan_for(last, first);
+  for (Buffer* buffer : buffers_) buffer->begin_pass();
+  for (auto step = plan.steps().rbegin(); step != plan.steps().rend(); ++step) {
+    if (step->first < last || step->last > first) continue;
+    if (step->backward) {
+      Layer& layer = *layers_[static_cast<size_t>(step->first)];
+      const auto start = profile_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+      with_label(layer, [&] {
+        CAFFE_REQUIRE(layer.has_backward() || !wants_gradient(step->first), "has no gradient; set propagate_down: ",
+                      "false, or take it out of the way of the loss");
+        step->implementation->backward();
+      });
+      if (profile_) (*profile_)[static_cast<size_t>(step->first)].backward += seconds_since(start);
+    }
+    if (on_layer_gradients_) {
+      for (int i = step->last; i >= step->first; --i) on_layer_gradients_(i);
+    }
+  }
+  for (Buffer* buffer : buffers_) buffer->end_pass();
+}
+
+bool Net::wants_gradient(int layer) const {
+  const std::vector<bool>& down = propagate_down_[static_cast<size_t>(layer)];
+  return std::find(down.begin(), down.end(), true) != down.end();
+}
+
+void Net::clear_parameter_diffs() {
+  for (const Parameter& parameter : parameters_) parameter.blob->diff().set_zero();
+}
+
+void Net::cancel() {
+  for (const auto& layer : layers_) layer->cancel();
+}
+
+std::string Net::plan_text() const { return plan_->text(); }
+
+}  // namespace caffe

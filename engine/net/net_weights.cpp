@@ -1,0 +1,81 @@
+#include "core/log.h"
+#include "io/snapshot.h"
+#include "net/net.h"
+
+namespace caffe {
+
+void Net::copy_trained_from(const NetParameter& trained) {
+  for (const LayerParameter& source : trained.layer()) {
+    const int index = find_layer(source.name());
+    if (index < 0) {
+      CAFFE_LOG_INFO("Ignoring source layer ", source.name());
+      continue;
+    }
+    Layer& target = *layers_[static_cast<size_t>(index)];
+    with_label(target, [&] { copy_layer(source, &target); });
+  }
+}
+
+void Net::copy_layer(const LayerParameter& source, Layer* target) {
+  CAFFE_REQUIRE_CODE(source.blobs_size() == static_cast<int>(target->blobs().size()), ErrorCode::kData,
+                     "Incompatible number of blobs for layer ", source.name(), ": the model has ", source.blobs_size(),
+                     ", the net ", target->blobs().size());
+  for (int j = 0; j < source.blobs_size(); ++j) {
+    from_proto(source.blobs(j), target->blobs()[static_cast<size_t>(j)].get(),
+               concat("Cannot copy param ", j, " weights from layer '", source.name(), "'"));
+  }
+}
+
+void Net::load_weights(const std::string& files) {
+  size_t begin = 0;
+  while (begin <= files.size()) {
+    const size_t comma = std::min(files.find(',', begin), files.size());
+    const std::string file = files.substr(begin, comma - begin);
+    begin = comma + 1;
+    if (file.empty()) continue;
+    CAFFE_LOG_INFO("Finetuning from ", file);
+    try {
+      copy_trained_from(read_model(file));
+    } catch (Error& error) {
+      if (error.message().find(file) == std::string::npos) error.prepend(file + ":");
+      throw;
+    }
+  }
+}
+
+void Net::share_trained_with(const Net& other) {
+  for (const auto& source : other.layers_) {
+    const int index = find_layer(source->name());
+    if (index < 0) {
+      CAFFE_LOG_INFO("Ignoring source layer ", source->name());
+      continue;
+    }
+    Layer& target = *layers_[static_cast<size_t>(index)];
+    with_label(target, [&] {
+      CAFFE_REQUIRE(target.blobs().size() == source->blobs().size(), "Incompatible number of blobs for layer ",
+                    source->name(), ": ", source->blobs().size(), " against ", target.blobs().size());
+      for (size_t j = 0; j < target.blobs().size(); ++j) {
+        CAFFE_REQUIRE(target.blobs()[j]->shape() == source->blobs()[j]->shape(), "Cannot share param ", j,
+                      " weights from layer '", source->name(), "'; shape mismatch. Source param shape is ",
+                      source->blobs()[j]->shape().str(), "; target param shape is ", target.blobs()[j]->shape().str());
+        target.blobs()[j]->share_data(*source->blobs()[j]);
+      }
+    });
+  }
+  collect_buffers();
+  build_plan();
+}
+
+NetParameter Net::to_proto(bool with_diffs) const {
+  NetParameter proto;
+  proto.set_name(name_);
+  for (const auto& layer : layers_) {
+    LayerParameter* param = proto.add_layer();
+    *param = layer->param();
+    param->clear_blobs();
+    for (const auto& blob : layer->blobs()) caffe::to_proto(*blob, with_diffs, param->add_blobs());
+  }
+  return proto;
+}
+
+}  // namespace caffe
