@@ -1,0 +1,171 @@
+#include "layers/pooling_window.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "kernels/for_each.h"
+#include "layers/layer.h"
+
+namespace caffe {
+namespace {
+
+// Where one window lies: pixels [begin, end), and how many of them there are with the padding counted.
+struct Span {
+  int64_t begin;
+  int64_t end;
+  int64_t padded;
+};
+
+Span span(const PoolingAxis& axis, int64_t position) {
+  const int64_t begin = position * axis.stride - axis.pad;
+  const int64_t end = std::min(begin + axis.kernel, axis.image + axis.pad);
+  return {std::max<int64_t>(begin, 0), std::min(end, axis.image), end - begin};
+}
+
+// What an average divides by. Caffe's rounding can give windows without any pixel; their average is 0.
+template <typename T>
+T divisor(const Span& rows, const Span& columns) {
+  return static_cast<T>(std::max<int64_t>(rows.padded * columns.padded, 1));
+}
+
+// Maximum or average over windows of an N x C x H x W blob. The average counts padding that lies in the window. A second
+// top (MAX) is the position of the maximum in its H x W plane.
+class PoolingLayer : public PortableLayer<PoolingLayer> {
+ public:
+  using PortableLayer::PortableLayer;
+
+  Arity tops() const override {
+    return Arity::between(1, param().pooling_param().pool() == PoolingParameter::MAX ? 2 : 1);
+  }
+
+  void set_up(const Blobs&, const Blobs&) override {
+    CAFFE_REQUIRE(param().pooling_param().pool() != PoolingParameter::STOCHASTIC,
+                  "pool: STOCHASTIC is not supported; use MAX or AVE");
+  }
+
+  void reshape(const Blobs& bottom, const Blobs& top) override {
+    const Shape& in = bottom[0]->shape();
+    window_ = pooling_window(param().pooling_param(), in);
+    for (Blob* blob : top) blob->reshape({in[0], in[1], window_.h.output, window_.w.output});
+    planes_ = in[0] * in[1];
+    if (is_max()) winner_.resize(static_cast<size_t>(top[0]->count()));
+  }
+
+  template <typename T>
+  void forward(const Blobs& bottom, const Blobs& top) {
+    const T* x = bottom[0]->data_as<T>();
+    T* y = top[0]->overwrite_data<T>();
+    if (!is_max()) return forward_average(x, y);
+    forward_max(x, y);
+    if (top.size() < 2) return;
+    const int32_t* winner = winner_.data();
+    T* mask = top[1]->overwrite_data<T>();
+    for_each(top[1]->count(), [=](int64_t i) { mask[i] = static_cast<T>(winner[i]); });
+  }
+
+  template <typename T>
+  void backward(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
+    if (!propagate_down[0]) return;
+    const T* dy = top[0]->diff_as<T>();
+    T* dx = bottom[0]->overwrite_diff<T>();
+    const PoolingWindow window = window_;
+    const int64_t outputs = window.h.output * window.w.output;
+    const int64_t pixels = window.h.image * window.w.image;
+    if (!is_max()) return backward_average(dy, dx);
+    const int32_t* winner = winner_.data();
+    for_each_heavy(planes_, [=](int64_t plane) {
+      T* target = dx + plane * pixels;
+      std::fill_n(target, pixels, T{0});
+      for (int64_t i = plane * outputs; i < (plane + 1) * outputs; ++i) {
+        if (winner[i] >= 0) target[winner[i]] += dy[i];
+      }
+    });
+  }
+
+ private:
+  bool is_max() const { return param().pooling_param().pool() == PoolingParameter::MAX; }
+
+  // The first of equal values wins. A window without any pixel, which Caffe's rounding can give, has no winner.
+  template <typename T>
+  void forward_max(const T* x, T* y) {
+    const PoolingWindow window = window_;
+    int32_t* winner = winner_.data();
+    for_each_heavy(planes_, [=](int64_t plane) {
+      const T* image = x + plane * window.h.image * window.w.image;
+      int64_t out = plane * window.h.output * window.w.output;
+      for (int64_t i = 0; i < window.h.output; ++i) {
+        const Span rows = span(window.h, i);
+        for (int64_t j = 0; j < window.w.output; ++j, ++out) {
+          const Span columns = span(window.w, j);
+          int64_t best = -1;
+          T largest = std::numeric_limits<T>::lowest();
+          if (rows.begin < rows.end && columns.begin < columns.end) {
+            best = rows.begin * window.w.image + columns.begin;
+            largest = image[best];
+          }
+          for (int64_t r = rows.begin; r < rows.end; ++r) {
+            for (int64_t c = columns.begin; c < columns.end; ++c) {
+              const int64_t at = r * window.w.image + c;
+              if (image[at] > largest) {
+                largest = image[at];
+                best = at;
+              }
+            }
+          }
+          y[out] = largest;
+          winner[out] = static_cast<int32_t>(best);
+        }
+      }
+    });
+  }
+
+  template <typename T>
+  void forward_average(const T* x, T* y) {
+    const PoolingWindow window = window_;
+    for_each_heavy(planes_, [=](int64_t plane) {
+      const T* image = x + plane * window.h.image * window.w.image;
+      int64_t out = plane * window.h.output * window.w.output;
+      for (int64_t i = 0; i < window.h.output; ++i) {
+        const Span rows = span(window.h, i);
+        for (int64_t j = 0; j < window.w.output; ++j, ++out) {
+          const Span columns = span(window.w, j);
+          T total = 0;
+          for (int64_t r = rows.begin; r < rows.end; ++r) {
+            for (int64_t c = columns.begin; c < columns.end; ++c) total += image[r * window.w.image + c];
+          }
+          y[out] = total / divisor<T>(rows, columns);
+        }
+      }
+    });
+  }
+
+  template <typename T>
+  void backward_average(const T* dy, T* dx) {
+    const PoolingWindow window = window_;
+    for_each_heavy(planes_, [=](int64_t plane) {
+      T* image = dx + plane * window.h.image * window.w.image;
+      std::fill_n(image, window.h.image * window.w.image, T{0});
+      int64_t out = plane * window.h.output * window.w.output;
+      for (int64_t i = 0; i < window.h.output; ++i) {
+        const Span rows = span(window.h, i);
+        for (int64_t j = 0; j < window.w.output; ++j, ++out) {
+          const Span columns = span(window.w, j);
+          const T share = dy[out] / divisor<T>(rows, columns);
+          for (int64_t r = rows.begin; r < rows.end; ++r) {
+            for (int64_t c = columns.begin; c < columns.end; ++c) image[r * window.w.image + c] += share;
+          }
+        }
+      }
+    });
+  }
+
+  PoolingWindow window_;
+  int64_t planes_ = 0;
+  std::vector<int32_t> winner_;  // MAX: where in its plane each output came from; -1: from nowhere
+};
+
+CAFFE_REGISTER_LAYER(Pooling, PoolingLayer);
+
+}  // namespace
+}  // namespace caffe
