@@ -91,8 +91,6 @@ class Layer {
   std::string label() const { return "[layer " + name() + " (" + type() + ")]"; }
 
  protected:
-  // For set_up alone: what a layer makes of its own parameters (BatchNorm: lr_mult 0). The net reads param() afterwards.
-  LayerParameter& mutable_param() { return param_; }
   // Adds a parameter blob filled by `filler`, under a random key of (seed, layer name, index).
   Blob& add_parameter(const Shape& shape, const FillerParameter& filler);
   // For layers that complete their own parameters in set_up (BatchNorm: its statistics are not learned).
