@@ -3,6 +3,8 @@
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
 
+#include <filesystem>
+
 #include "core/error.h"
 #include "io/files.h"
 #include "net/upgrade.h"
@@ -55,6 +57,16 @@ SolverParameter parse_solver(const std::string& text, const std::string& file) {
   return solver;
 }
 
-SolverParameter read_solver(const std::string& path) { return parse_solver(read_file(path), path); }
+SolverParameter read_solver(const std::string& path) {
+  SolverParameter solver = parse_solver(read_file(path), path);
+  const std::filesystem::path file(path);
+  const std::string prefix = solver.snapshot_prefix();
+  if (prefix.empty()) {
+    solver.set_snapshot_prefix((file.parent_path() / file.stem()).string());
+  } else if (std::filesystem::is_directory(prefix)) {
+    solver.set_snapshot_prefix((std::filesystem::path(prefix) / file.stem()).string());
+  }
+  return solver;
+}
 
 }  // namespace caffe

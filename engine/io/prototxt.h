@@ -11,6 +11,7 @@ namespace caffe {
 NetParameter parse_net(const std::string& text, const std::string& file);
 NetParameter read_net(const std::string& path);
 SolverParameter parse_solver(const std::string& text, const std::string& file);
+// A missing snapshot_prefix becomes the path without its extension; one that is a folder, the file's name in that folder.
 SolverParameter read_solver(const std::string& path);
 
 // Any message, without upgrading.

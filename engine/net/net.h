@@ -103,6 +103,7 @@ class Net {
   NetParameter to_proto(bool with_diffs = false) const;
 
   // ---- looking inside ----
+  const Plan& plan() const { return *plan_; }
   std::string plan_text() const;  // what `caffe plan` prints
   int64_t plan_generation() const { return plan_generation_; }  // changes whenever the net is planned anew
   struct LayerTime {

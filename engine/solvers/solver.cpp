@@ -158,6 +158,18 @@ void Solver::step(int64_t iterations) {
       displayed = iter_;
     }
     if (param_.snapshot() > 0 && iter_ % param_.snapshot() == 0) snapshot();
+    obey_requests();
+  }
+}
+
+void Solver::obey_requests() {
+  if (!next_request_) return;
+  for (SolverRequest request = next_request_(); request != SolverRequest::kNone; request = next_request_()) {
+    if (request == SolverRequest::kStop) {
+      stop_ = true;
+      return;
+    }
+    snapshot();
   }
 }
 
@@ -256,6 +268,7 @@ std::vector<NamedValues> Solver::test(int index) {
 
 void Solver::cancel() {
   stop_ = true;
+  cancelled_ = true;
   net_->cancel();
   for (const auto& net : test_nets_) net->cancel();
 }

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,9 @@ struct SolverOptions {
   std::string weights;   // comma-separated files to start from
   std::string state;     // solverstate to resume from; with weights, those replace its learned_net
 };
+
+// What somebody outside (a signal) wants of a running solver.
+enum class SolverRequest { kNone, kStop, kSnapshot };
 
 // Named values, e.g. of a test net's output blobs.
 struct NamedValues {
@@ -51,6 +55,8 @@ class Solver {
   // To max_iter, then the last snapshot and test.
   void solve();
   void test_all();
+  // Asked after every iteration of step and solve. kStop ends both; solve then writes its last snapshot.
+  void set_requests(std::function<SolverRequest()> next) { next_request_ = std::move(next); }
 
   // ---- the parts, for a driver that does its own scheduling ----
   struct StepResult {
@@ -109,6 +115,7 @@ class Solver {
   void share_start();
   bool layouts_agree();
   bool test_due() const;
+  void obey_requests();
 
   SolverParameter param_;
   SolverOptions options_;
@@ -125,7 +132,9 @@ class Solver {
   std::vector<Learned> learned_;
   int64_t bound_plan_ = -1;
   std::unique_ptr<Storage> wire_;  // all gradients and the loss in one piece, so that they are summed in one piece
+  std::function<SolverRequest()> next_request_;
   std::atomic<bool> stop_{false};
+  std::atomic<bool> cancelled_{false};
 };
 
 // The net files and messages of a solver's training net: exactly one of net, net_param, train_net, train_net_param.

@@ -66,7 +66,7 @@ double Solver::forward_backward() {
 }
 
 Solver::StepResult Solver::train_iteration() {
-  CAFFE_REQUIRE_CODE(!stop_, ErrorCode::kCancelled, "training was cancelled");
+  CAFFE_REQUIRE_CODE(!cancelled_, ErrorCode::kCancelled, "training was cancelled");
   StepResult result;
   result.loss = exchange_gradients(forward_backward());
   losses_.push_back(result.loss);
