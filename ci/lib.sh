@@ -8,6 +8,8 @@ DIST=$ROOT/dist
 export CAFFE_DEPS_DIR=${CAFFE_DEPS_DIR:-$ROOT/build/deps}
 export CAFFE_TEST_DATA=${CAFFE_TEST_DATA:-$ROOT/../shared/data}
 JOBS=${JOBS:-$(nproc)}
+# One cache for all checkouts: paths below ROOT count as relative.
+export CCACHE_BASEDIR=$ROOT CCACHE_NOHASHDIR=1
 
 say() { printf '==> %s\n' "$*"; }
 die() {

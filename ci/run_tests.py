@@ -72,7 +72,12 @@ def last_line(_folder, log):
         if found:
             passed, failed, skipped = (int(number or 0) for number in found.groups())
             failures = [text[5:].strip()[:160] for text in lines if text.startswith("FAIL ")]
-            return Counts(passed, failed, skipped, failures)
+            reasons = {}
+            for text in lines:
+                if text.startswith("SKIP "):  # SKIP kind name reason
+                    reason = text.split(None, 3)[-1]
+                    reasons[reason] = reasons.get(reason, 0) + 1
+            return Counts(passed, failed, skipped, failures, reasons)
     return Counts()
 
 
@@ -88,8 +93,8 @@ class Suite:
 
 SUITES = [
     Suite("cpp", "ci/cpp_tests.sh release", junit_xml, 15, "tests/engine/*/*_test.cpp", fast=True),
-    Suite("golden", "ci/golden.sh adapter_pycaffe", last_line, 10, "python/caffe/*.cpp"),
-    Suite("golden-plan", "ci/golden.sh adapter_plan", last_line, 10, "python/caffe/*.cpp"),
+    Suite("golden", "ci/golden.sh adapter_pycaffe", last_line, 10, "python/caffe/__init__.py"),
+    Suite("golden-plan", "ci/golden.sh adapter_plan", last_line, 10, "python/caffe/__init__.py"),
     Suite(
         "python",
         ".venv/bin/python -m pytest -q -m 'not spark' --junitxml=$OUT/pytest.xml",
@@ -98,7 +103,7 @@ SUITES = [
         "tests/**/test_*.py",
         fast=True,
     ),
-    Suite("natives", "ci/check_natives.sh", last_line, 10, "jvm/core/src"),
+    Suite("natives", "ci/check_natives.sh", last_line, 10, "python/caffe/__init__.py"),
     Suite("scala", "ci/scala_tests.sh", junit_xml, 20, "pom.xml"),
     Suite(
         "python-spark",
