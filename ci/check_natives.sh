@@ -33,7 +33,7 @@ check_library() {
       [ "$(printf '%s\n' "$version" $GLIBC | sort -V | tail -1)" = $GLIBC ] || echo "$version"
     done)"
   check "$name finds its libraries by its own place" \
-    "$(readelf -d "$1" | sed -n 's/.*(RUNPATH).*\[\(.*\)\]/\1/p;s/.*(RPATH).*\[\(.*\)\]/\1/p' | grep -v '^\$ORIGIN' || true)"
+    "$(readelf -d "$1" | sed -n 's/.*(RUNPATH).*\[\(.*\)\]/\1/p;s/.*(RPATH).*\[\(.*\)\]/\1/p' | grep -v '^[$]ORIGIN' || true)"
 }
 
 check_contents() {

@@ -44,7 +44,8 @@ def test_a_half_written_report_is_a_failure(run_tests, tmp_path):
 def test_the_last_summary_line_counts(run_tests, tmp_path):
     log = tmp_path / "log"
     log.write_text(
-        "1 passed, 1 failed\nFAIL layer Pooling\nSKIP layer Crop_a Unknown layer type: Crop\nSKIP layer Crop_b Unknown layer type: Crop\n7 passed, 2 failed, 3 skipped\nbye\n"
+        "1 passed, 1 failed\nFAIL layer Pooling\nSKIP layer Crop_a Unknown layer type: Crop\n"
+        "SKIP layer Crop_b Unknown layer type: Crop\n7 passed, 2 failed, 3 skipped\nbye\n"
     )
     counts = run_tests.last_line(None, log)
     assert (counts.passed, counts.failed, counts.skipped) == (7, 2, 3)
