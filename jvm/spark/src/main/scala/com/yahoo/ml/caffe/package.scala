@@ -1,0 +1,3 @@
+package com.yahoo.ml
+
+package object caffe
