@@ -14,8 +14,8 @@ import java.security.DigestInputStream;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
-import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.UUID;
 
 /**
@@ -26,7 +26,8 @@ final class NativeFiles {
   /** System property: the folder of the cache; java.io.tmpdir by default. */
   static final String CACHE_PROPERTY = "caffe.native.cache";
 
-  static final String[] NAMES = {Library.ENVIRONMENT, Library.ENGINE, "libdnnl.so.3", "libgomp.so.1"};
+  /** The list of the libraries in the jar: "SHA-256 *name" a line. */
+  static final String INDEX = "index";
 
   private NativeFiles() {}
 
@@ -82,10 +83,7 @@ final class NativeFiles {
 
   static Path unpack(ClassLoader loader, String platform, Path root) throws IOException {
     String prefix = "native/" + platform + "/";
-    Map<String, String> digests = new LinkedHashMap<>();
-    for (String name : NAMES) {
-      digests.put(name, readDigest(loader, prefix + name, platform));
-    }
+    Map<String, String> digests = readIndex(loader, prefix);
     Path target = root.resolve(key(digests));
     if (Files.isDirectory(target)) {
       return target;  // it was renamed into place complete
@@ -109,14 +107,21 @@ final class NativeFiles {
     }
   }
 
-  private static String readDigest(ClassLoader loader, String resource, String platform) throws IOException {
-    try (InputStream in = open(loader, resource + ".sha256")) {
+  private static Map<String, String> readIndex(ClassLoader loader, String prefix) throws IOException {
+    Map<String, String> digests = new TreeMap<>();
+    try (InputStream in = open(loader, prefix + INDEX)) {
       if (in == null) {
-        throw unusable("is not in the jar: no " + resource + " for " + platform + "; use a jar built with natives, or set -D"
+        throw unusable("is not in the jar: no " + prefix + Library.ENGINE + "; use a jar built with natives, or set -D"
             + Library.DIRECTORY_PROPERTY);
       }
-      return new String(in.readAllBytes(), StandardCharsets.US_ASCII).trim().split("\\s+")[0].toLowerCase();
+      for (String line : new String(in.readAllBytes(), StandardCharsets.UTF_8).split("\\R")) {
+        String[] parts = line.trim().split("\\s+\\*?", 2);
+        if (parts.length == 2) {
+          digests.put(parts[1], parts[0].toLowerCase());
+        }
+      }
     }
+    return digests;
   }
 
   private static void copyChecked(ClassLoader loader, String resource, String digest, Path to) throws IOException {

@@ -1,0 +1,219 @@
+package com.yahoo.ml.caffe
+
+import caffe.Caffe.{NetParameter, SolverParameter}
+import org.apache.spark.SparkContext
+import org.slf4j.{Logger, LoggerFactory}
+
+/**
+ * What a job does: the options of the command line, each also a property. Setting `protoFile` reads the solver and its
+ * network at once, so that a mistake in them shows here and not on an executor.
+ */
+class Config(@transient private val sc: SparkContext) extends Serializable {
+  import Config.log
+
+  private var protoFile_ = ""
+  private var solverBytes: Array[Byte] = _
+  private var trainNetBytes: Array[Byte] = _
+  private var testNetBytes: Array[Byte] = _
+  @transient private lazy val parsedSolver = SolverParameter.parseFrom(loaded(solverBytes))
+  @transient private lazy val parsedTrainNet = NetParameter.parseFrom(loaded(trainNetBytes))
+  @transient private lazy val parsedTestNet = NetParameter.parseFrom(loaded(testNetBytes))
+  private var test_ = false
+  private var feature_ = false
+  private var label_ = "label"
+  private var features_ : Array[String] = _
+  private var devices_ = 1
+  private var connection_ = Config.Socket
+  private var clusterSize_ = 0
+  private var lmdbPartitions_ = 0
+  private val sparkSettings = Config.sparkSettings(sc)
+
+  /** From command line arguments; the order of the flags does not matter. */
+  def this(sc: SparkContext, args: Array[String]) = {
+    this(sc)
+    read(Flags.parse(args))
+  }
+
+  /** Train a model? */
+  var isTraining: Boolean = false
+  /** Where the trained model goes, or, for test and features, where it comes from. Any Hadoop URI. */
+  var modelPath: String = ""
+  /** Where features or test results go. */
+  var outputPath: String = "output"
+  /** Keep the RDD of the training data on disk? */
+  var isRddPersistent: Boolean = false
+  /** A .solverstate[.h5] to resume from; needs snapshotModelFile. */
+  var snapshotStateFile: String = ""
+  /** A .caffemodel[.h5] to start from, or several with commas between. */
+  var snapshotModelFile: String = ""
+  /** Any format of Spark's DataFrameWriter. */
+  var outputFormat: String = "json"
+  /** Threads that transform images, per device. */
+  var transform_thread_per_device: Int = 1
+
+  /** The solver's prototxt. */
+  def protoFile: String = protoFile_
+
+  def protoFile_=(file: String): Unit = {
+    val read = SolverFiles.read(file)
+    protoFile_ = file
+    solverBytes = read.solver.toByteArray
+    trainNetBytes = read.trainNet.toByteArray
+    testNetBytes = read.testNet.toByteArray
+  }
+
+  def solverParameter: SolverParameter = parsedSolver
+
+  /** The network as its file has it, all phases. */
+  def netParam: NetParameter = parsedTrainNet
+
+  private[caffe] def testNetParam: NetParameter = parsedTestNet
+
+  /** Index of the data layer of the TRAIN phase, -1 if there is none. */
+  def train_data_layer_id: Int = Nets.dataLayer(netParam, Nets.trainState(solverParameter, netParam))
+
+  /** Index of the data layer of the TEST phase, -1 if there is none. */
+  def test_data_layer_id: Int = Nets.dataLayer(testNetParam, Nets.testState(solverParameter, testNetParam))
+
+  def isTest: Boolean = test_
+
+  def isTest_=(on: Boolean): Unit = {
+    if (on && feature_) log.warn("test mode replaces feature mode")
+    test_ = on
+    if (on) feature_ = false
+  }
+
+  def isFeature: Boolean = feature_
+
+  def isFeature_=(on: Boolean): Unit = {
+    if (on && test_) log.warn("feature mode replaces test mode")
+    feature_ = on
+    if (on) test_ = false
+  }
+
+  /** The blob of the labels; features contain it. */
+  def label: String = label_
+
+  def label_=(blob: String): Unit = {
+    label_ = blob
+    if (features_ != null) features_ = withLabel(features_)
+  }
+
+  /** The blobs to be extracted; null where none were named. */
+  def features: Array[String] = features_
+
+  def features_=(blobs: Array[String]): Unit = features_ = if (blobs == null) null else withLabel(blobs)
+
+  private def withLabel(blobs: Array[String]): Array[String] =
+    if (label_ == null || label_.isEmpty || blobs.contains(label_)) blobs else blobs :+ label_
+
+  /** Solver replicas inside one executor. */
+  def devices: Int = devices_
+
+  def devices_=(count: Int): Unit = {
+    if (count < 1) throw new IllegalArgumentException(s"-devices must be at least 1, not $count")
+    if (count > 1) throw Flags.notYet(s"-devices $count (more than one replica inside an executor)")
+    devices_ = count
+  }
+
+  /** How workers talk to each other: 0 not at all, 1 InfiniBand, 2 Ethernet. */
+  def connection: Int = connection_
+
+  def connection_=(kind: Int): Unit = {
+    if (kind < Config.None || kind > Config.Socket) {
+      throw new IllegalArgumentException(s"connection must be 0 (none), 1 (infiniband) or 2 (ethernet), not $kind")
+    }
+    connection_ = kind
+  }
+
+  /** The number of workers: by the rules of the cluster manager, else as set, else 1. */
+  def clusterSize: Int = if (clusterSize_ > 0) clusterSize_ else sparkSettings.workers.getOrElse(1)
+
+  def clusterSize_=(count: Int): Unit = {
+    if (count < 1) throw new IllegalArgumentException(s"-clusterSize must be at least 1, not $count")
+    clusterSize_ = count
+  }
+
+  /** Partitions of an RDD over an LMDB. */
+  def lmdb_partitions: Int = if (lmdbPartitions_ > 0) lmdbPartitions_ else clusterSize
+
+  def lmdb_partitions_=(count: Int): Unit = {
+    if (count < 1) throw new IllegalArgumentException(s"-lmdb_partitions must be at least 1, not $count")
+    lmdbPartitions_ = count
+  }
+
+  def resize: Boolean = false
+
+  def resize_=(on: Boolean): Unit = if (on) throw Flags.notYet("-resize")
+
+  private[caffe] def spark: Config.SparkSettings = sparkSettings
+
+  private def read(flags: Flags): Unit = {
+    flags.stray.foreach(token => log.warn("'{}' is not a flag and has no effect", token))
+    flags.text("label").foreach(label = _)
+    if (!flags.has("label")) label_ = ""
+    flags.list("features").foreach(features = _)
+    isTraining = flags.has("train")
+    if (flags.has("features")) isFeature = true
+    else isTest = flags.has("test")
+    flags.text("model").foreach(modelPath = _)
+    flags.text("output").foreach(outputPath = _)
+    flags.text("outputFormat").foreach(outputFormat = _)
+    flags.text("snapshot").foreach(snapshotStateFile = _)
+    flags.text("weights").foreach(snapshotModelFile = _)
+    isRddPersistent = flags.has("persistent")
+    flags.int("devices").foreach(devices = _)
+    flags.int("lmdb_partitions").foreach(lmdb_partitions = _)
+    flags.int("clusterSize").foreach(readClusterSize)
+    flags.text("connection").foreach(readConnection)
+    flags.text("conf").foreach(protoFile = _)
+  }
+
+  private def readClusterSize(count: Int): Unit = sparkSettings.workers match {
+    case Some(workers) =>
+      if (workers != count) {
+        log.warn(s"-clusterSize $count has no effect: ${sparkSettings.workersSetBy} says $workers workers")
+      }
+    case scala.None => clusterSize = count
+  }
+
+  private def readConnection(name: String): Unit = name match {
+    case "ethernet" => connection = Config.Socket
+    case "infiniband" => connection = Config.Rdma
+    case other => throw new IllegalArgumentException(s"-connection must be ethernet or infiniband, not $other")
+  }
+
+  private def loaded(bytes: Array[Byte]): Array[Byte] = {
+    if (bytes == null) {
+      throw new IllegalArgumentException("-conf is missing; name the solver's prototxt with -conf solver.prototxt")
+    }
+    bytes
+  }
+
+  override def toString: String =
+    s"Config(protoFile=$protoFile, isTraining=$isTraining, isTest=$isTest, isFeature=$isFeature, " +
+      s"features=${if (features == null) "none" else features.mkString(",")}, label=$label, modelPath=$modelPath, " +
+      s"outputPath=$outputPath, outputFormat=$outputFormat, snapshotStateFile=$snapshotStateFile, " +
+      s"snapshotModelFile=$snapshotModelFile, clusterSize=$clusterSize, lmdb_partitions=$lmdb_partitions, " +
+      s"devices=$devices, connection=$connection)"
+}
+
+object Config {
+  private[caffe] val None = 0
+  private[caffe] val Rdma = 1
+  private[caffe] val Socket = 2
+  private[caffe] val log: Logger = LoggerFactory.getLogger(classOf[Config])
+
+  /** What Spark's configuration says about the number of workers, and by which property. */
+  private[caffe] final case class SparkSettings(workers: Option[Int], workersSetBy: String, dynamic: Boolean)
+
+  private def sparkSettings(sc: SparkContext): SparkSettings = {
+    val conf = sc.getConf
+    if (conf.getBoolean("spark.dynamicAllocation.enabled", defaultValue = false)) {
+      val workers = math.max(1, conf.getInt("spark.dynamicAllocation.minExecutors", 1))
+      SparkSettings(Some(workers), "spark.dynamicAllocation.minExecutors", dynamic = true)
+    } else if (sc.master.startsWith("yarn")) {
+      SparkSettings(Some(conf.getInt("spark.executor.instances", 1)), "spark.executor.instances", dynamic = false)
+    } else SparkSettings(scala.None, "", dynamic = false)
+  }
+}

@@ -1,0 +1,88 @@
+package com.yahoo.ml.caffe
+
+import java.nio.file.{Files, Path => LocalPath}
+import java.security.MessageDigest
+
+import org.apache.hadoop.fs.Path
+
+import scala.util.Try
+
+/** A file of a snapshot, by name within its folder. */
+private[caffe] final case class ManifestFile(name: String, size: Long, sha256: String)
+
+/**
+ * Says that a snapshot is complete, and whose it is. Written after the files it names, so a snapshot without a manifest
+ * was interrupted. `rounds` are the validation rounds before it.
+ */
+private[caffe] final case class Manifest(job: String, finished: Boolean, iteration: Long, position: Long, seed: Long,
+    world: Int, files: Seq[ManifestFile], rounds: Seq[Round]) {
+  def text: String = {
+    val lines = Seq("format 1", s"job $job", s"finished $finished", s"iteration $iteration", s"position $position",
+      s"seed $seed", s"world $world") ++ files.map(f => s"file ${f.sha256} ${f.size} ${f.name}") ++ rounds.map(_.line)
+    lines.mkString("", "\n", "\nend\n")
+  }
+}
+
+/** Outputs of the first test net at one iteration. */
+private[caffe] final case class Round(iteration: Long, outputs: Seq[(String, Array[Float])]) {
+  def line: String = {
+    val columns = outputs.map { case (name, values) => s"$name=${values.map(java.lang.Float.toHexString).mkString(",")}" }
+    s"round $iteration ${columns.mkString(" ")}"
+  }
+}
+
+private[caffe] object Round {
+  def parse(text: String): Round = {
+    val parts = text.split(' ')
+    Round(parts.head.toLong, parts.tail.toSeq.map { column =>
+      val at = column.lastIndexOf('=')
+      column.take(at) -> column.drop(at + 1).split(',').filter(_.nonEmpty).map(_.toFloat)
+    })
+  }
+}
+
+private[caffe] object Manifest {
+  val Suffix = ".manifest"
+
+  def parse(text: String): Option[Manifest] = Try {
+    val lines = text.split('\n').toSeq
+    require(lines.last == "end" && lines.head == "format 1")
+    def all(key: String) = lines.filter(_.startsWith(key + " ")).map(_.drop(key.length + 1))
+    def one(key: String) = all(key).head
+    val files = all("file").map { line =>
+      val Array(sha, size, name) = line.split(" ", 3)
+      ManifestFile(name, size.toLong, sha)
+    }
+    Manifest(one("job"), one("finished").toBoolean, one("iteration").toLong, one("position").toLong, one("seed").toLong,
+      one("world").toInt, files, all("round").map(Round.parse))
+  }.toOption
+
+  def describe(file: LocalPath, name: String): ManifestFile = ManifestFile(name, Files.size(file), sha256(file))
+
+  def sha256(file: LocalPath): String = {
+    val digest = MessageDigest.getInstance("SHA-256")
+    val in = Files.newInputStream(file)
+    try {
+      val buffer = new Array[Byte](1 << 16)
+      Iterator.continually(in.read(buffer)).takeWhile(_ >= 0).foreach(digest.update(buffer, 0, _))
+    } finally in.close()
+    digest.digest().map(b => f"$b%02x").mkString
+  }
+
+  def read(storage: Storage, path: Path): Option[Manifest] =
+    if (storage.exists(path)) parse(storage.readText(path)) else None
+
+  /** This job's newest complete snapshot among the files `base`_iter_N.manifest. */
+  def newest(storage: Storage, base: Path, job: String): Option[Manifest] =
+    storage.list(base.getParent)
+      .filter(file => file.getName.startsWith(base.getName + "_iter_") && file.getName.endsWith(Suffix))
+      .flatMap(file => Try(read(storage, file)).toOption.flatten)
+      .filter(manifest => manifest.job == job && complete(storage, base.getParent, manifest))
+      .sortBy(-_.iteration)
+      .headOption
+
+  private def complete(storage: Storage, folder: Path, manifest: Manifest): Boolean = manifest.files.forall { file =>
+    val path = new Path(folder, file.name)
+    storage.exists(path) && storage.size(path) == file.size
+  }
+}

@@ -1,0 +1,142 @@
+package com.yahoo.ml.caffe
+
+import java.io.{DataInputStream, FileNotFoundException, IOException, ObjectInputStream, ObjectOutputStream}
+import java.net.InetAddress
+import java.nio.charset.StandardCharsets.UTF_8
+import java.nio.file.{Files, Paths, Path => LocalPath}
+import java.util.UUID
+
+import org.apache.hadoop.conf.Configuration
+import org.apache.hadoop.fs.{FileContext, FileSystem, LocalFileSystem, Options, Path, UnsupportedFileSystemException}
+
+/** Files on any Hadoop file system. Every write is complete or not there: by a temporary name and a rename. */
+private[caffe] final class Storage(configuration: Configuration) {
+  import Storage.host
+
+  private def fileSystem(path: Path): FileSystem = path.getFileSystem(configuration) match {
+    case local: LocalFileSystem => local.getRawFileSystem // no .crc files beside the user's
+    case other => other
+  }
+
+  def exists(path: Path): Boolean = fileSystem(path).exists(path)
+
+  def size(path: Path): Long = fileSystem(path).getFileStatus(path).getLen
+
+  /** Names of the files in a folder; none where there is no folder. */
+  def list(folder: Path): Seq[Path] =
+    try fileSystem(folder).listStatus(folder).filter(_.isFile).map(_.getPath).toSeq
+    catch { case _: FileNotFoundException => Nil }
+
+  /** A local file with the content of `path`: itself where it is local, else a copy in `folder`. */
+  def fetch(path: Path, folder: LocalPath, what: String): LocalPath = {
+    val fs = fileSystem(path)
+    if (!fs.exists(path)) throw new FileNotFoundException(s"$what $path does not exist on host $host")
+    if (fs.getScheme == "file") Paths.get(path.toUri.getPath)
+    else {
+      val copy = Files.createTempDirectory(folder, "fetch").resolve(path.getName)
+      val in = fs.open(path)
+      try Files.copy(in, copy)
+      finally in.close()
+      copy
+    }
+  }
+
+  /** Puts a local file at `target`; parent folders are made, an older file is replaced. */
+  def publish(source: LocalPath, target: Path): Unit = write(target) { temporary =>
+    val out = fileSystem(target).create(temporary, true)
+    try Files.copy(source, out)
+    finally out.close()
+  }
+
+  def writeText(text: String, target: Path): Unit = write(target) { temporary =>
+    val out = fileSystem(target).create(temporary, true)
+    try out.write(text.getBytes(UTF_8))
+    finally out.close()
+  }
+
+  def readText(path: Path): String = {
+    val fs = fileSystem(path)
+    val in = new DataInputStream(fs.open(path))
+    try new String(in.readAllBytes(), UTF_8)
+    finally in.close()
+  }
+
+  private def write(target: Path)(fill: Path => Unit): Unit = {
+    val fs = fileSystem(target)
+    val temporary = new Path(target.getParent, s".${target.getName}.${UUID.randomUUID()}.tmp")
+    try {
+      if (fs.exists(target) && fs.getFileStatus(target).isDirectory) throw new IOException(s"$target is a folder, not a file")
+      fs.mkdirs(target.getParent)
+      fill(temporary)
+      rename(fs, temporary, target)
+    } catch {
+      case e: IOException =>
+        fs.delete(temporary, false)
+        throw new IOException(s"$target cannot be written from host $host: ${e.getMessage}", e)
+    }
+  }
+
+  private def rename(fs: FileSystem, from: Path, to: Path): Unit =
+    if (fs.getScheme == "file") {
+      Files.move(Paths.get(from.toUri.getPath), Paths.get(to.toUri.getPath),
+        java.nio.file.StandardCopyOption.ATOMIC_MOVE)
+    } else {
+      try {
+        FileContext.getFileContext(to.toUri, configuration).rename(from, to, Options.Rename.OVERWRITE)
+      } catch {
+        case _: UnsupportedFileSystemException => // an object store without FileContext
+          fs.delete(to, false)
+          if (!fs.rename(from, to)) throw new IOException(s"rename of $from failed")
+      }
+    }
+
+  /** The full path of what a user wrote: `file:` means this machine, everything else is the Hadoop configuration's. */
+  def resolve(name: String): Path =
+    if (name.startsWith("file:")) {
+      val local = Storage.localName(name).map(Paths.get("").toAbsolutePath.resolve(_).normalize().toString)
+      new Path("file", "", local.getOrElse(throw new IllegalArgumentException(s"$name names another host")))
+    } else {
+      val path = new Path(name)
+      path.getFileSystem(configuration).makeQualified(path)
+    }
+}
+
+private[caffe] object Storage {
+  private val scheme = "^([A-Za-z][A-Za-z0-9+.-]+):.*".r
+
+  lazy val host: String = InetAddress.getLocalHost.getHostName
+
+  /** The file name of a plain name or a `file:` URI; None for any other URI. */
+  def localName(name: String): Option[String] = name match {
+    case scheme("file") =>
+      val rest = name.stripPrefix("file:")
+      Some(if (rest.startsWith("//")) "/" + rest.dropWhile(_ == '/') else rest)
+    case scheme(_) => None
+    case plain => Some(plain)
+  }
+
+  /** A local folder for the length of `body`. */
+  def withTemporaryFolder[A](body: LocalPath => A): A = {
+    val folder = Files.createTempDirectory("caffeonspark-task-")
+    try body(folder)
+    finally delete(folder)
+  }
+
+  def delete(folder: LocalPath): Unit = if (Files.exists(folder)) {
+    val all = Files.walk(folder)
+    try all.sorted(java.util.Comparator.reverseOrder[LocalPath]()).forEach(file => Files.deleteIfExists(file))
+    finally all.close()
+  }
+}
+
+/** The driver's Hadoop configuration, for tasks. */
+private[caffe] final class HadoopSettings(@transient private var configuration: Configuration) extends Serializable {
+  def storage: Storage = new Storage(configuration)
+
+  private def writeObject(out: ObjectOutputStream): Unit = configuration.write(out)
+
+  private def readObject(in: ObjectInputStream): Unit = {
+    configuration = new Configuration(false)
+    configuration.readFields(in)
+  }
+}

@@ -1,0 +1,50 @@
+package com.yahoo.ml.caffe
+
+import java.io.{ByteArrayInputStream, ByteArrayOutputStream, ObjectInputStream, ObjectOutputStream, ObjectStreamClass}
+
+import org.apache.hadoop.fs.Path
+
+/** All that a worker needs to know; made by the driver, equal for all workers. */
+private[caffe] final case class TrainJob(
+    id: String,
+    world: Int,
+    solver: Array[Byte],
+    validate: Boolean,
+    secret: Array[Byte],
+    networkInterface: String,
+    timeoutMillis: Long,
+    executorCores: Int,
+    model: String,
+    snapshotBase: String,
+    weights: Seq[String],
+    state: String,
+    hadoop: HadoopSettings,
+    progress: Option[ProgressChannel.Address]) {
+  override def toString: String = s"TrainJob($id, $world workers)" // the secret stays out of logs
+
+  def manifestOfModel: Path = new Path(model + Manifest.Suffix)
+}
+
+/** What a worker did. Seconds are of this attempt. */
+private[caffe] final case class WorkerReport(rank: Int, where: String, iterations: Long, records: Long, seconds: Double,
+    dataSeconds: Double, communicationSeconds: Double, rounds: Seq[Round])
+
+/** Task results as bytes: independent of the serializer that the user chose for Spark. */
+private[caffe] object Results {
+  def encode(result: Either[Failure, AnyRef]): Array[Byte] = {
+    val bytes = new ByteArrayOutputStream
+    val out = new ObjectOutputStream(bytes)
+    out.writeObject(result)
+    out.close()
+    bytes.toByteArray
+  }
+
+  def decode[A](bytes: Array[Byte]): Either[Failure, A] = {
+    val in = new ObjectInputStream(new ByteArrayInputStream(bytes)) {
+      override def resolveClass(description: ObjectStreamClass): Class[_] =
+        try Class.forName(description.getName, false, getClass.getClassLoader)
+        catch { case _: ClassNotFoundException => super.resolveClass(description) }
+    }
+    in.readObject().asInstanceOf[Either[Failure, A]]
+  }
+}

@@ -1,0 +1,165 @@
+package com.yahoo.ml.caffe
+
+import java.security.SecureRandom
+import java.util.UUID
+import java.util.concurrent.TimeoutException
+
+import caffe.Caffe.SolverParameter
+import org.apache.hadoop.fs.Path
+import org.apache.spark.{FutureAction, HashPartitioner, SparkContext}
+import org.slf4j.LoggerFactory
+
+import scala.concurrent.Await
+import scala.concurrent.duration._
+
+/** The driver's side of a training run. */
+private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boolean) {
+  import Trainer._
+
+  private val storage = new Storage(sc.hadoopConfiguration)
+  private val solver = conf.solverParameter
+
+  /** Trains, writes the model, and gives the validation rounds. */
+  def run(): Seq[Round] = {
+    requireSettings()
+    val placement = Cluster.place(sc, conf.clusterSize)
+    val secret = new Array[Byte](SecretBytes)
+    new SecureRandom().nextBytes(secret)
+    val settings = sc.getConf
+    val host = settings.get("spark.driver.host", "localhost")
+    val server = ProgressChannel.Server.start(host, settings.get("spark.driver.bindAddress", host), secret, show)
+    try {
+      val reports = submit(job(secret, placement, server.map(_.address)), placement)
+      server.foreach(_.close())
+      summarise(reports)
+      reports.head.rounds
+    } finally server.foreach(_.close())
+  }
+
+  def modelPath: Path = Trainer.modelPath(storage, conf)
+
+  private def requireSettings(): Unit = {
+    if (conf.modelPath.isEmpty) throw new IllegalArgumentException("-model is missing; say where the trained model goes")
+    if (conf.snapshotStateFile.nonEmpty && conf.snapshotModelFile.isEmpty) {
+      throw new IllegalStateException("-snapshot needs -weights, the .caffemodel that was written with the solver state")
+    }
+    if (conf.clusterSize > 1 && conf.connection == Config.Rdma) {
+      throw Flags.notYet("-connection infiniband")
+    }
+    if (!solver.hasMaxIter) throw new IllegalArgumentException(s"${conf.protoFile} has no max_iter")
+    if (validate && (solver.getTestInterval < 1 || solver.getTestIterCount == 0)) {
+      throw new IllegalArgumentException(s"${conf.protoFile}: validation needs test_interval and test_iter")
+    }
+  }
+
+  private def job(secret: Array[Byte], placement: Placement, progress: Option[ProgressChannel.Address]): TrainJob = {
+    val model = modelPath
+    val weights =
+      if (conf.snapshotModelFile.nonEmpty) conf.snapshotModelFile.split(',').map(_.trim).filter(_.nonEmpty).toSeq
+      else (0 until solver.getWeightsCount).flatMap(solver.getWeights(_).split(',')).map(_.trim).filter(_.nonEmpty)
+    TrainJob(
+      id = UUID.randomUUID().toString,
+      world = conf.clusterSize,
+      solver = solverForEngine().toByteArray,
+      validate = validate,
+      secret = secret,
+      networkInterface = sc.getConf.get(Interface, ""),
+      timeoutMillis = sc.getConf.getTimeAsSeconds(Timeout, "60s") * 1000,
+      executorCores = placement.executorCores,
+      model = model.toString,
+      snapshotBase = snapshotBase(model, solver).toString,
+      weights = weights.map(storage.resolve(_).toString),
+      state = if (conf.snapshotStateFile.isEmpty) "" else storage.resolve(conf.snapshotStateFile).toString,
+      hadoop = new HadoopSettings(sc.hadoopConfiguration),
+      progress = progress)
+  }
+
+  /** The networks inside, with local absolute paths; without test nets where there is no validation. */
+  private def solverForEngine(): SolverParameter = {
+    val states = Nets.trainState(solver, conf.netParam) +:
+      (if (validate) Seq(Nets.testState(solver, conf.testNetParam)) else Nil)
+    val out = solver.toBuilder.clearNet().clearNetParam().clearTrainNet().clearTrainNetParam().clearTestNet()
+      .clearTestNetParam().clearWeights()
+    if (solver.getRandomSeed < 0) {
+      out.setRandomSeed(new SecureRandom().nextInt(Int.MaxValue).toLong)
+      log.info("random_seed is {}", out.getRandomSeed)
+    }
+    val separate = solver.hasTrainNet || solver.hasTrainNetParam || solver.getTestNetCount > 0 ||
+      solver.getTestNetParamCount > 0
+    if (separate) {
+      out.setTrainNetParam(Nets.forEngine(conf.netParam, states.take(1)))
+      if (validate) out.addTestNetParam(Nets.forEngine(conf.testNetParam, states.drop(1)))
+    } else out.setNetParam(Nets.forEngine(conf.netParam, states))
+    if (!validate) out.clearTestIter().clearTestInterval().clearTestState()
+    out.build()
+  }
+
+  private def submit(job: TrainJob, placement: Placement): Seq[WorkerReport] = {
+    log.info(s"training ${job.id}: ${job.world} worker(s), model ${job.model}")
+    // The shuffle makes this a map stage: Spark runs a failed barrier map stage again, but never a barrier result stage.
+    val workers = placement(sc.parallelize(0 until job.world, job.world)).barrier().mapPartitions(_ => Worker.run(job))
+    val results = workers.map(bytes => (0, bytes)).partitionBy(new HashPartitioner(1)).values.collectAsync()
+    val decoded = Failures.explained(await(results, job.world)).map(Results.decode[WorkerReport](_))
+    decoded.collectFirst { case Left(failure) => failure }.foreach(failure => throw failure.exception)
+    decoded.collect { case Right(report) => report }.sortBy(_.rank)
+  }
+
+  /** A barrier stage that Spark has no room for waits for minutes without a word; it is given up instead. */
+  private def await(results: FutureAction[Seq[Array[Byte]]], workers: Int): Seq[Array[Byte]] = {
+    val seconds = Cluster.startTimeoutSeconds(sc)
+    val deadline = System.nanoTime() + seconds.seconds.toNanos
+    var started = false
+    try {
+      while (!results.isCompleted) {
+        try Await.ready(results, 200.millis)
+        catch { case _: TimeoutException => () }
+        started = started || hasStarted(results)
+        if (!started && !results.isCompleted && System.nanoTime() > deadline) {
+          throw new IllegalStateException(s"$workers workers could not be started together within $seconds s; free task " +
+            s"slots, lower -clusterSize, or raise ${Cluster.StartTimeout}")
+        }
+      }
+      Await.result(results, Duration.Inf)
+    } finally if (!results.isCompleted) results.cancel()
+  }
+
+  private def hasStarted(results: FutureAction[_]): Boolean = results.jobIds.exists { id =>
+    sc.statusTracker.getJobInfo(id).toSeq.flatMap(_.stageIds()).flatMap(sc.statusTracker.getStageInfo(_)).exists { stage =>
+      stage.numActiveTasks() + stage.numCompletedTasks() + stage.numFailedTasks() > 0
+    }
+  }
+
+  private def show(line: String): Unit = println(line)
+
+  private def summarise(reports: Seq[WorkerReport]): Unit = {
+    val seconds = reports.map(_.seconds).max
+    val records = reports.map(_.records).sum
+    if (seconds > 0) {
+      show(f"Trained ${reports.head.iterations}%d iterations on $records%d images in $seconds%.1f s: " +
+        f"${records / seconds}%.1f images/s")
+      for (r <- reports) {
+        show(f"    ${r.where}: ${r.records}%d images, waiting for data ${100 * r.dataSeconds / r.seconds}%.1f %%, " +
+          f"for other workers ${100 * r.communicationSeconds / r.seconds}%.1f %%")
+      }
+    }
+    show(s"Model: $modelPath")
+  }
+}
+
+private[caffe] object Trainer {
+  /** Spark property: the network interface (address, host or device name) that workers use; chosen if not set. */
+  val Interface = "spark.caffe.interface"
+  /** Spark property: how long workers wait for each other while they connect. */
+  val Timeout = "spark.caffe.timeout"
+  private val SecretBytes = 32
+  private val log = LoggerFactory.getLogger(classOf[Trainer])
+
+  /** -model, with the ending that snapshot_format asks for. */
+  def modelPath(storage: Storage, conf: Config): Path = {
+    val name = conf.modelPath.stripSuffix(".h5") + Training.suffix(conf.solverParameter)
+    storage.resolve(name)
+  }
+
+  /** Snapshots lie beside the model, by the solver's snapshot_prefix. */
+  def snapshotBase(model: Path, solver: SolverParameter): Path = new Path(model.getParent, solver.getSnapshotPrefix)
+}

@@ -1,0 +1,162 @@
+package com.yahoo.ml.caffe
+
+import java.nio.charset.StandardCharsets.UTF_8
+import java.nio.file.{Path => LocalPath}
+import java.util.Base64
+
+import caffe.Caffe.SolverParameter
+import com.yahoo.ml.caffe.engine.{Communicator, Library, Solver}
+import org.apache.hadoop.fs.Path
+import org.apache.spark.{BarrierTaskContext, SparkEnv}
+
+import scala.jdk.CollectionConverters._
+
+/**
+ * One worker of a training run: a task of the barrier stage. All workers pass the same three gatherings: where everyone
+ * runs, whether everyone is ready, and how it ended; so one worker's mistake is every worker's result, with its cause.
+ */
+private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, folder: LocalPath) {
+  import Worker._
+
+  private val rank = context.partitionId()
+  private val where = s"worker $rank on host ${Storage.host}"
+  private val storage = job.hadoop.storage
+  private val solverParameter = SolverParameter.parseFrom(job.solver)
+
+  def run(): Either[Failure, WorkerReport] = {
+    val restart = if (rank == 0 && context.stageAttemptNumber() > 0) restartPoint() else Fresh
+    val places = gather(Seq(executorId, restart))
+    places.head(1) match {
+      case Done => Right(WorkerReport(rank, where, 0, 0, 0, 0, 0, finishedRounds))
+      case from => train(from, ranksHere = places.count(_.head == executorId))
+    }
+  }
+
+  private def train(from: String, ranksHere: Int): Either[Failure, WorkerReport] = {
+    val resources = new Resources
+    try {
+      val ready = attempt(prepare(resources, from, ranksHere))
+      val all = gather(ready.fold(encode, ok => Seq("ok", ok._1, ok._2.toString)))
+      failureOf(all) match {
+        case Some(failure) => Left(failure)
+        case None => together(resources, from, all.map(_(1)).toArray, all(rank)(2).toLong)
+      }
+    } finally resources.close()
+  }
+
+  private def together(resources: Resources, from: String, addresses: Array[String], hash: Long)
+      : Either[Failure, WorkerReport] = {
+    val result = attempt {
+      resources.communicator.connect(rank, addresses, job.secret, s"${job.id}/${context.stageAttemptNumber()}", hash,
+        job.timeoutMillis)
+      resources.connected = true
+      resources.solver.join(resources.communicator)
+      val earlier = if (from == Fresh) Nil else snapshotManifest(from).rounds
+      new Training(job, context, rank, where, resources.solver, solverParameter, storage, folder, earlier).run()
+    }
+    result.left.foreach(failure => resources.communicator.abort(s"${failure.message} (${failure.where})"))
+    failureOf(gather(result.fold(encode, _ => Seq("ok")))) match {
+      case None => result
+      // Everyone is alive, yet a connection broke in the middle: Spark may try the stage once more.
+      case Some(failure) if failure.kind == Failures.Communication && resources.connected =>
+        throw failure.exception
+      case Some(failure) => Left(failure)
+    }
+  }
+
+  /** Everything that needs no other worker: (address, hash of the configuration). */
+  private def prepare(resources: Resources, from: String, ranksHere: Int): (String, Long) = {
+    Library.load()
+    resources.communicator = Communicator.create(job.networkInterface)
+    val message = HostFiles.prepare(solverParameter)
+    val start =
+      if (from == Fresh) starting(job.weights.map(new Path(_)), Option(job.state).filter(_.nonEmpty).map(new Path(_)))
+      else {
+        val files = snapshotManifest(from).files.map(f => new Path(new Path(job.snapshotBase).getParent, f.name))
+        starting(files.take(1), files.drop(1).headOption)
+      }
+    val threads = math.max(1, job.executorCores / ranksHere)
+    val options = Map("rank" -> rank.toString, "world" -> job.world.toString, "threads" -> threads.toString) ++ start
+    resources.solver = Solver.create(message.toByteArray, options.asJava)
+    resources.watch(context)
+    (resources.communicator.localAddress, resources.solver.configHash)
+  }
+
+  private def starting(weights: Seq[Path], state: Option[Path]): Map[String, String] = {
+    val local = weights.map(storage.fetch(_, folder, "the weights").toString)
+    val options = if (local.isEmpty) Map.empty[String, String] else Map("weights" -> local.mkString(","))
+    options ++ state.toSeq.flatMap { path =>
+      Seq("state" -> storage.fetch(path, folder, "the solver state").toString, "continue_data" -> "1")
+    }
+  }
+
+  private def restartPoint(): String =
+    if (Manifest.read(storage, job.manifestOfModel).exists(m => m.job == job.id && m.finished)) Done
+    else Manifest.newest(storage, new Path(job.snapshotBase), job.id).fold(Fresh)(_.iteration.toString)
+
+  private def finishedRounds: Seq[Round] = Manifest.read(storage, job.manifestOfModel).map(_.rounds).getOrElse(Nil)
+
+  private def snapshotManifest(iteration: String): Manifest =
+    Manifest.read(storage, new Path(s"${job.snapshotBase}_iter_$iteration${Manifest.Suffix}")).getOrElse(
+      throw new CaffeException(s"the snapshot of iteration $iteration beside ${job.model} cannot be seen from $where"))
+
+  private def attempt[A](body: => A): Either[Failure, A] =
+    try Right(body)
+    catch { case e: Throwable if Failures.reportable(e) => Left(Failures.of(e, where)) }
+
+  private def gather(fields: Seq[String]): Seq[Seq[String]] = {
+    val encoded = fields.map(f => Base64.getEncoder.encodeToString(f.getBytes(UTF_8))).mkString(",")
+    context.allGather(encoded).toSeq.map(_.split(",", -1).toSeq.map(f => new String(Base64.getDecoder.decode(f), UTF_8)))
+  }
+}
+
+private[caffe] object Worker {
+  private val Fresh = ""
+  private val Done = "done"
+  private val WatchMillis = 100L
+
+  def run(job: TrainJob): Iterator[Array[Byte]] = {
+    val result = Storage.withTemporaryFolder(folder => new Worker(job, BarrierTaskContext.get(), folder).run())
+    Iterator(Results.encode(result))
+  }
+
+  private def executorId: String = SparkEnv.get.executorId
+
+  private def encode(failure: Failure): Seq[String] = Seq("failed", failure.kind, failure.message, failure.where)
+
+  /** The failure that explains the others: a lost connection is mostly the echo of a failure elsewhere. */
+  private def failureOf(statuses: Seq[Seq[String]]): Option[Failure] = {
+    val failures = statuses.collect { case Seq("failed", kind, message, where) => Failure(kind, message, where) }
+    failures.find(_.kind != Failures.Communication).orElse(failures.headOption)
+  }
+
+  /** What a worker holds, in the order in which it must be let go. */
+  private final class Resources extends AutoCloseable {
+    var communicator: Communicator = _
+    var solver: Solver = _
+    var connected = false
+    @volatile private var watching = true
+    private var watcher: Option[Thread] = None
+
+    /** Native calls do not see a thread's interruption, so a killed task is noticed here. */
+    def watch(context: BarrierTaskContext): Unit = {
+      val thread = new Thread(() => {
+        while (watching && !context.isInterrupted()) Thread.sleep(WatchMillis)
+        if (watching) {
+          solver.cancel()
+          communicator.abort("Spark stopped the task")
+        }
+      }, "caffe-watcher")
+      thread.setDaemon(true)
+      thread.start()
+      watcher = Some(thread)
+    }
+
+    override def close(): Unit = {
+      watching = false
+      watcher.foreach(_.join())
+      if (solver != null) solver.close()
+      if (communicator != null) communicator.close()
+    }
+  }
+}

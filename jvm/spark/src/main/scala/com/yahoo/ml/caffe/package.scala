@@ -1,3 +1,0 @@
-package com.yahoo.ml
-
-package object caffe
