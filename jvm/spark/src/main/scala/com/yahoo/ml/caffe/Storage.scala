@@ -9,6 +9,8 @@ import java.util.UUID
 import org.apache.hadoop.conf.Configuration
 import org.apache.hadoop.fs.{FileContext, FileSystem, LocalFileSystem, Options, Path, UnsupportedFileSystemException}
 
+import scala.util.control.NonFatal
+
 /** Files on any Hadoop file system. Every write is complete or not there: by a temporary name and a rename. */
 private[caffe] final class Storage(configuration: Configuration) {
   import Storage.host
@@ -31,7 +33,7 @@ private[caffe] final class Storage(configuration: Configuration) {
   def fetch(path: Path, folder: LocalPath, what: String): LocalPath = {
     val fs = fileSystem(path)
     if (!fs.exists(path)) throw new FileNotFoundException(s"$what $path does not exist on host $host")
-    if (fs.getScheme == "file") Paths.get(path.toUri.getPath)
+    if (fs.getUri.getScheme == "file") Paths.get(path.toUri.getPath)
     else {
       val copy = Files.createTempDirectory(folder, "fetch").resolve(path.getName)
       val in = fs.open(path)
@@ -70,14 +72,14 @@ private[caffe] final class Storage(configuration: Configuration) {
       fill(temporary)
       rename(fs, temporary, target)
     } catch {
-      case e: IOException =>
+      case NonFatal(e) =>
         fs.delete(temporary, false)
         throw new IOException(s"$target cannot be written from host $host: ${e.getMessage}", e)
     }
   }
 
   private def rename(fs: FileSystem, from: Path, to: Path): Unit =
-    if (fs.getScheme == "file") {
+    if (fs.getUri.getScheme == "file") {
       Files.move(Paths.get(from.toUri.getPath), Paths.get(to.toUri.getPath),
         java.nio.file.StandardCopyOption.ATOMIC_MOVE)
     } else {

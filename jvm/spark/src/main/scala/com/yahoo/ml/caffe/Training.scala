@@ -80,7 +80,7 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
         }
         progress.send(s"Iteration $iteration, Testing net (#$net)")
         val values = named.flatMap { case (name, floats) => floats.map(name -> _) }
-        for (((name, value), i) <- values.zipWithIndex) progress.send(s"    Test net output #$i: $name = $value")
+        for (((name, value), i) <- values.zipWithIndex) progress.send(s"    Test net output #$i: $name = ${Training.short(value)}")
       }
     }
 
@@ -164,8 +164,16 @@ private[caffe] object Training {
 
   def line(iteration: Long, end: Long, loss: Double, rate: Double, imagesPerSecond: Double, secondsLeft: Double): String = {
     val left = math.round(secondsLeft)
-    String.format(Locale.ROOT, "Iteration %d of %d, loss = %.6g, lr = %.6g, %.1f images/s, ETA %d:%02d:%02d",
-      Long.box(iteration), Long.box(end), Double.box(loss), Double.box(rate), Double.box(imagesPerSecond),
+    String.format(Locale.ROOT, "Iteration %d of %d, loss = %s, lr = %s, %.1f images/s, ETA %d:%02d:%02d",
+      Long.box(iteration), Long.box(end), short(loss), short(rate), Double.box(imagesPerSecond),
       Long.box(left / 3600), Long.box(left / 60 % 60), Long.box(left % 60))
   }
+
+  /** Six digits, as Caffe's logs have them. */
+  def short(value: Double): String =
+    if (value.isNaN || value.isInfinite) value.toString
+    else {
+      val rounded = new java.math.BigDecimal(value, new java.math.MathContext(6)).stripTrailingZeros
+      if (value != 0 && math.abs(value) < 1e-4) rounded.toString else rounded.toPlainString
+    }
 }
