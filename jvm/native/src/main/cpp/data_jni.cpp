@@ -21,8 +21,8 @@ std::vector<uint8_t> pixel_by_pixel(JNIEnv* env, const caffe_record& record) {
     caffe::jni::raise(env, caffe::jni::classes().io,
                       "record " + std::string(record.key, record.key_size) + " holds " +
                           std::to_string(record.data_size) + " bytes, but its shape is " +
-                          std::to_string(record.channels) + " x " + std::to_string(record.height) + " x " +
-                          std::to_string(record.width));
+                          std::to_string(record.channels) + " x " + std::to_string(record.height) +
+                          " x " + std::to_string(record.width));
   }
   std::vector<uint8_t> out(record.data_size);
   for (size_t c = 0; c < channels; ++c) {
@@ -37,26 +37,31 @@ std::vector<uint8_t> pixel_by_pixel(JNIEnv* env, const caffe_record& record) {
 
 extern "C" {
 
-JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_sourceOpen(JNIEnv* env, jclass, jstring backend,
+JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_sourceOpen(JNIEnv* env, jclass,
+                                                                         jstring backend,
                                                                          jstring path) {
   return guarded(env, [&] {
     caffe_source* source = nullptr;
-    check(env, caffe_source_open(to_utf8(env, backend).c_str(), to_utf8(env, path).c_str(), &source));
+    check(env,
+          caffe_source_open(to_utf8(env, backend).c_str(), to_utf8(env, path).c_str(), &source));
     return address_of(source);
   });
 }
 
-JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_sourceSize(JNIEnv* env, jclass, jlong source) {
-  return guarded(env, [&] { return static_cast<jlong>(caffe_source_size(handle<caffe_source>(env, source))); });
+JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_sourceSize(JNIEnv* env, jclass,
+                                                                         jlong source) {
+  return guarded(env, [&] {
+    return static_cast<jlong>(caffe_source_size(handle<caffe_source>(env, source)));
+  });
 }
 
-JNIEXPORT jbyteArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_sourceRead(JNIEnv* env, jclass, jlong source,
-                                                                              jlong index, jintArray header,
-                                                                              jobjectArray key) {
+JNIEXPORT jbyteArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_sourceRead(
+    JNIEnv* env, jclass, jlong source, jlong index, jintArray header, jobjectArray key) {
   return guarded(env, [&]() -> jbyteArray {
     caffe_record record{};
     check(env, caffe_source_read(handle<caffe_source>(env, source), index, &record));
-    const jint fields[] = {record.channels, record.height, record.width, record.label, record.encoded};
+    const jint fields[] = {record.channels, record.height, record.width, record.label,
+                           record.encoded};
     env->SetIntArrayRegion(header, 0, 5, fields);
     const Local<jstring> name(env, caffe::jni::to_java(env, record.key, record.key_size));
     env->SetObjectArrayElement(key, 0, name.get());
@@ -72,22 +77,26 @@ JNIEXPORT jbyteArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_sourceRead(JN
   });
 }
 
-JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_sourceFree(JNIEnv*, jclass, jlong source) {
+JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_sourceFree(JNIEnv*, jclass,
+                                                                        jlong source) {
   caffe_source_free(reinterpret_cast<caffe_source*>(source));
 }
 
-JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_netCreate(JNIEnv* env, jclass, jbyteArray net, jint phase,
+JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_netCreate(JNIEnv* env, jclass,
+                                                                        jbyteArray net, jint phase,
                                                                         jstring options) {
   return guarded(env, [&] {
     const std::string message = caffe::jni::to_bytes(env, net);
     caffe_net* created = nullptr;
-    check(env, caffe_net_create(reinterpret_cast<const uint8_t*>(message.data()), message.size(), phase,
-                                to_utf8(env, options).c_str(), &created));
+    check(env, caffe_net_create(reinterpret_cast<const uint8_t*>(message.data()), message.size(),
+                                phase, to_utf8(env, options).c_str(), &created));
     return address_of(created);
   });
 }
 
-JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netOutputNames(JNIEnv* env, jclass, jlong net) {
+JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netOutputNames(JNIEnv* env,
+                                                                                    jclass,
+                                                                                    jlong net) {
   return guarded(env, [&] {
     caffe_strings* names = nullptr;
     check(env, caffe_net_output_names(handle<caffe_net>(env, net), &names));
@@ -95,7 +104,9 @@ JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netOutputNa
   });
 }
 
-JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netBlobNames(JNIEnv* env, jclass, jlong net) {
+JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netBlobNames(JNIEnv* env,
+                                                                                  jclass,
+                                                                                  jlong net) {
   return guarded(env, [&] {
     caffe_strings* names = nullptr;
     check(env, caffe_net_blob_names(handle<caffe_net>(env, net), &names));
@@ -103,7 +114,8 @@ JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netBlobName
   });
 }
 
-JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_netForward(JNIEnv* env, jclass, jlong net) {
+JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_netForward(JNIEnv* env, jclass,
+                                                                         jlong net) {
   return guarded(env, [&] {
     int64_t rows = 0;
     check(env, caffe_net_forward(handle<caffe_net>(env, net), &rows));
@@ -111,7 +123,9 @@ JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_netForward(JNIEnv*
   });
 }
 
-JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netRecordKeys(JNIEnv* env, jclass, jlong net) {
+JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netRecordKeys(JNIEnv* env,
+                                                                                   jclass,
+                                                                                   jlong net) {
   return guarded(env, [&] {
     caffe_strings* keys = nullptr;
     check(env, caffe_net_record_keys(handle<caffe_net>(env, net), &keys));
@@ -119,7 +133,8 @@ JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netRecordKe
   });
 }
 
-JNIEXPORT jfloatArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netBlobRead(JNIEnv* env, jclass, jlong net,
+JNIEXPORT jfloatArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netBlobRead(JNIEnv* env, jclass,
+                                                                                jlong net,
                                                                                 jstring blob) {
   return guarded(env, [&] {
     auto* const handle_ = handle<caffe_net>(env, net);
@@ -133,7 +148,8 @@ JNIEXPORT jfloatArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netBlobRead(
   });
 }
 
-JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_netCancel(JNIEnv* env, jclass, jlong net) {
+JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_netCancel(JNIEnv* env, jclass,
+                                                                       jlong net) {
   guarded(env, [&] { caffe_net_cancel(handle<caffe_net>(env, net)); });
 }
 

@@ -14,7 +14,10 @@ char32_t next_code_point(const unsigned char* text, size_t size, size_t& at) {
   if (first < 0x80) {
     return first;
   }
-  const int more = first >= 0xF0 && first < 0xF5 ? 3 : first >= 0xE0 && first < 0xF0 ? 2 : first >= 0xC2 && first < 0xE0 ? 1 : 0;
+  const int more = first >= 0xF0 && first < 0xF5   ? 3
+                   : first >= 0xE0 && first < 0xF0 ? 2
+                   : first >= 0xC2 && first < 0xE0 ? 1
+                                                   : 0;
   if (more == 0 || at + more > size) {
     return kReplacement;
   }
@@ -60,7 +63,8 @@ Classes& classes() {
 }
 
 void raise(JNIEnv* env, jclass type, const std::string& message) {
-  // The constructor gets a string made by to_java: ThrowNew would read the message as JNI's modified UTF-8.
+  // The constructor gets a string made by to_java: ThrowNew would read the message as JNI's
+  // modified UTF-8.
   const Local<jstring> text(env, to_java(env, message));
   const jmethodID constructor = env->GetMethodID(type, "<init>", "(Ljava/lang/String;)V");
   if (constructor != nullptr) {
@@ -110,7 +114,8 @@ std::string to_utf8(JNIEnv* env, jstring text) {
     raise(env, classes().illegal_argument, "a text is null");
   }
   std::u16string units(env->GetStringLength(text), u'\0');
-  env->GetStringRegion(text, 0, static_cast<jsize>(units.size()), reinterpret_cast<jchar*>(units.data()));
+  env->GetStringRegion(text, 0, static_cast<jsize>(units.size()),
+                       reinterpret_cast<jchar*>(units.data()));
   check_pending(env);
   std::string out;
   out.reserve(units.size());
@@ -139,19 +144,23 @@ jstring to_java(JNIEnv* env, const char* text, size_t size) {
       units += static_cast<char16_t>(0xDC00 + ((point - 0x10000) & 0x3FF));
     }
   }
-  const jstring out = env->NewString(reinterpret_cast<const jchar*>(units.data()), length_for_java(env, units.size()));
+  const jstring out = env->NewString(reinterpret_cast<const jchar*>(units.data()),
+                                     length_for_java(env, units.size()));
   check_pending(env);
   return out;
 }
 
-jstring to_java(JNIEnv* env, const std::string& text) { return to_java(env, text.data(), text.size()); }
+jstring to_java(JNIEnv* env, const std::string& text) {
+  return to_java(env, text.data(), text.size());
+}
 
 std::string to_bytes(JNIEnv* env, jbyteArray array) {
   if (array == nullptr) {
     raise(env, classes().illegal_argument, "a byte array is null");
   }
   std::string bytes(env->GetArrayLength(array), '\0');
-  env->GetByteArrayRegion(array, 0, static_cast<jsize>(bytes.size()), reinterpret_cast<jbyte*>(bytes.data()));
+  env->GetByteArrayRegion(array, 0, static_cast<jsize>(bytes.size()),
+                          reinterpret_cast<jbyte*>(bytes.data()));
   check_pending(env);
   return bytes;
 }
@@ -173,7 +182,8 @@ jfloatArray to_java_floats(JNIEnv* env, const float* values, size_t size) {
 }
 
 jobjectArray to_java_strings(JNIEnv* env, caffe_strings* strings) {
-  const std::unique_ptr<caffe_strings, decltype(&caffe_strings_free)> owner(strings, &caffe_strings_free);
+  const std::unique_ptr<caffe_strings, decltype(&caffe_strings_free)> owner(strings,
+                                                                            &caffe_strings_free);
   const jsize size = length_for_java(env, caffe_strings_size(strings));
   Local<jobjectArray> array(env, env->NewObjectArray(size, classes().string, nullptr));
   check_pending(env);

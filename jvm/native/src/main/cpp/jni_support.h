@@ -9,8 +9,8 @@
 
 #include "capi/caffe_c.h"
 
-// Helpers of the JNI functions. A failed call leaves a Java exception pending and unwinds by PendingException;
-// `guarded` is the only place where that, or any other C++ exception, ends.
+// Helpers of the JNI functions. A failed call leaves a Java exception pending and unwinds by
+// PendingException; `guarded` is the only place where that, or any other C++ exception, ends.
 namespace caffe::jni {
 
 struct PendingException {};
@@ -58,7 +58,8 @@ void check(JNIEnv* env, int status);
 // Unwinds when a JNI call has left an exception.
 void check_pending(JNIEnv* env);
 
-// True UTF-8, unlike JNI's own: file names and record keys may hold any byte. Bytes that are no UTF-8 become U+FFFD.
+// True UTF-8, unlike JNI's own: file names and record keys may hold any byte. Bytes that are no
+// UTF-8 become U+FFFD.
 std::string to_utf8(JNIEnv* env, jstring text);
 jstring to_java(JNIEnv* env, const char* text, size_t size);
 jstring to_java(JNIEnv* env, const std::string& text);

@@ -11,7 +11,8 @@ using caffe::jni::Local;
 
 namespace {
 
-// Attaches a native thread for its whole life: attaching per line would make a Java thread object each time.
+// Attaches a native thread for its whole life: attaching per line would make a Java thread object
+// each time.
 class Attachment {
  public:
   Attachment() = default;
@@ -54,7 +55,8 @@ void forward_line(int severity, const char* file, int line, const char* text, vo
   guarded(env, [&] {
     const Local<jstring> name(env, caffe::jni::to_java(env, path.substr(path.rfind('/') + 1)));
     const Local<jstring> message(env, caffe::jni::to_java(env, text == nullptr ? "" : text));
-    env->CallStaticVoidMethod(classes().log, classes().log_write, severity, name.get(), line, message.get());
+    env->CallStaticVoidMethod(classes().log, classes().log_write, severity, name.get(), line,
+                              message.get());
   });
   env->ExceptionClear();  // a logger that throws must not fail the engine's call
 }
@@ -93,7 +95,8 @@ JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM* vm, void*) {
       return JNI_ERR;
     }
   }
-  known.log_write = env->GetStaticMethodID(known.log, "write", "(ILjava/lang/String;ILjava/lang/String;)V");
+  known.log_write =
+      env->GetStaticMethodID(known.log, "write", "(ILjava/lang/String;ILjava/lang/String;)V");
   return known.log_write == nullptr ? JNI_ERR : JNI_VERSION_10;
 }
 
@@ -104,8 +107,9 @@ JNIEXPORT void JNICALL JNI_OnUnload(JavaVM* vm, void*) {
   if (vm->GetEnv(&raw, JNI_VERSION_10) == JNI_OK) {
     auto* const env = static_cast<JNIEnv*>(raw);
     const Classes& known = classes();
-    for (const jclass type : {known.string, known.float_array, known.object, known.illegal_argument, known.io,
-                              known.communication, known.cancelled, known.internal, known.log}) {
+    for (const jclass type :
+         {known.string, known.float_array, known.object, known.illegal_argument, known.io,
+          known.communication, known.cancelled, known.internal, known.log}) {
       env->DeleteGlobalRef(type);
     }
   }
@@ -120,8 +124,10 @@ JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_forwardLog(JNIEnv*,
   caffe_set_log(&forward_line, nullptr);
 }
 
-JNIEXPORT jbyteArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_parseText(JNIEnv* env, jclass, jstring kind,
-                                                                             jbyteArray text, jstring name) {
+JNIEXPORT jbyteArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_parseText(JNIEnv* env, jclass,
+                                                                             jstring kind,
+                                                                             jbyteArray text,
+                                                                             jstring name) {
   return guarded(env, [&] {
     const std::string content = caffe::jni::to_bytes(env, text);
     uint8_t* bytes = nullptr;

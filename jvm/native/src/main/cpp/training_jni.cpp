@@ -25,7 +25,8 @@ jobjectArray to_java_outputs(JNIEnv* env, const caffe_outputs* outputs) {
     const Local<jstring> name(env, caffe::jni::to_java(env, caffe_outputs_name(outputs, i)));
     env->SetObjectArrayElement(names.get(), i, name.get());
     const Local<jfloatArray> floats(
-        env, caffe::jni::to_java_floats(env, caffe_outputs_values(outputs, i), caffe_outputs_count(outputs, i)));
+        env, caffe::jni::to_java_floats(env, caffe_outputs_values(outputs, i),
+                                        caffe_outputs_count(outputs, i)));
     env->SetObjectArrayElement(values.get(), i, floats.get());
   }
   Local<jobjectArray> both(env, env->NewObjectArray(2, known.object, nullptr));
@@ -50,7 +51,8 @@ std::vector<std::string> to_utf8_list(JNIEnv* env, jobjectArray array) {
 
 extern "C" {
 
-JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_commCreate(JNIEnv* env, jclass, jstring interface) {
+JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_commCreate(JNIEnv* env, jclass,
+                                                                         jstring interface) {
   return guarded(env, [&] {
     caffe_comm* comm = nullptr;
     check(env, caffe_comm_create(to_utf8(env, interface).c_str(), &comm));
@@ -58,41 +60,47 @@ JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_commCreate(JNIEnv*
   });
 }
 
-JNIEXPORT jstring JNICALL Java_com_yahoo_ml_caffe_engine_Native_commAddress(JNIEnv* env, jclass, jlong comm) {
-  return guarded(env, [&] { return caffe::jni::to_java(env, caffe_comm_address(handle<caffe_comm>(env, comm))); });
+JNIEXPORT jstring JNICALL Java_com_yahoo_ml_caffe_engine_Native_commAddress(JNIEnv* env, jclass,
+                                                                            jlong comm) {
+  return guarded(env, [&] {
+    return caffe::jni::to_java(env, caffe_comm_address(handle<caffe_comm>(env, comm)));
+  });
 }
 
-JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_commConnect(JNIEnv* env, jclass, jlong comm, jint rank,
-                                                                         jint world, jobjectArray addresses,
-                                                                         jbyteArray secret, jstring epoch, jlong hash,
-                                                                         jlong timeout_ms) {
+JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_commConnect(
+    JNIEnv* env, jclass, jlong comm, jint rank, jint world, jobjectArray addresses,
+    jbyteArray secret, jstring epoch, jlong hash, jlong timeout_ms) {
   guarded(env, [&] {
     const std::vector<std::string> texts = to_utf8_list(env, addresses);
     if (texts.size() != static_cast<size_t>(world)) {
-      caffe::jni::raise(env, caffe::jni::classes().illegal_argument,
-                        std::to_string(texts.size()) + " addresses for " + std::to_string(world) + " workers");
+      caffe::jni::raise(
+          env, caffe::jni::classes().illegal_argument,
+          std::to_string(texts.size()) + " addresses for " + std::to_string(world) + " workers");
     }
     std::vector<const char*> pointers;
     for (const std::string& text : texts) {
       pointers.push_back(text.c_str());
     }
     const std::string key = caffe::jni::to_bytes(env, secret);
-    check(env, caffe_comm_connect(handle<caffe_comm>(env, comm), rank, world, pointers.data(),
-                                  reinterpret_cast<const uint8_t*>(key.data()), key.size(),
-                                  to_utf8(env, epoch).c_str(), static_cast<uint64_t>(hash), timeout_ms));
+    check(env,
+          caffe_comm_connect(handle<caffe_comm>(env, comm), rank, world, pointers.data(),
+                             reinterpret_cast<const uint8_t*>(key.data()), key.size(),
+                             to_utf8(env, epoch).c_str(), static_cast<uint64_t>(hash), timeout_ms));
   });
 }
 
-JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_commAbort(JNIEnv* env, jclass, jlong comm,
-                                                                       jstring reason) {
-  guarded(env, [&] { caffe_comm_abort(handle<caffe_comm>(env, comm), to_utf8(env, reason).c_str()); });
+JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_commAbort(JNIEnv* env, jclass,
+                                                                       jlong comm, jstring reason) {
+  guarded(env,
+          [&] { caffe_comm_abort(handle<caffe_comm>(env, comm), to_utf8(env, reason).c_str()); });
 }
 
 JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_commFree(JNIEnv*, jclass, jlong comm) {
   caffe_comm_free(reinterpret_cast<caffe_comm*>(comm));
 }
 
-JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverCreate(JNIEnv* env, jclass, jbyteArray solver,
+JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverCreate(JNIEnv* env, jclass,
+                                                                           jbyteArray solver,
                                                                            jstring options) {
   return guarded(env, [&] {
     const std::string message = caffe::jni::to_bytes(env, solver);
@@ -103,52 +111,76 @@ JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverCreate(JNIEn
   });
 }
 
-JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverConfigHash(JNIEnv* env, jclass, jlong solver) {
-  return guarded(env, [&] { return static_cast<jlong>(caffe_solver_config_hash(handle<caffe_solver>(env, solver))); });
-}
-
-JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverSetComm(JNIEnv* env, jclass, jlong solver,
-                                                                           jlong comm) {
-  guarded(env, [&] {
-    check(env, caffe_solver_set_comm(handle<caffe_solver>(env, solver), handle<caffe_comm>(env, comm)));
+JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverConfigHash(JNIEnv* env, jclass,
+                                                                               jlong solver) {
+  return guarded(env, [&] {
+    return static_cast<jlong>(caffe_solver_config_hash(handle<caffe_solver>(env, solver)));
   });
 }
 
-JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverIter(JNIEnv* env, jclass, jlong solver) {
-  return guarded(env, [&] { return static_cast<jlong>(caffe_solver_iter(handle<caffe_solver>(env, solver))); });
+JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverSetComm(JNIEnv* env, jclass,
+                                                                           jlong solver,
+                                                                           jlong comm) {
+  guarded(env, [&] {
+    check(env,
+          caffe_solver_set_comm(handle<caffe_solver>(env, solver), handle<caffe_comm>(env, comm)));
+  });
 }
 
-JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverMaxIter(JNIEnv* env, jclass, jlong solver) {
-  return guarded(env, [&] { return static_cast<jlong>(caffe_solver_max_iter(handle<caffe_solver>(env, solver))); });
+JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverIter(JNIEnv* env, jclass,
+                                                                         jlong solver) {
+  return guarded(env, [&] {
+    return static_cast<jlong>(caffe_solver_iter(handle<caffe_solver>(env, solver)));
+  });
 }
 
-JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverStep(JNIEnv* env, jclass, jlong solver,
-                                                                        jlong iterations, jdoubleArray progress) {
+JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverMaxIter(JNIEnv* env, jclass,
+                                                                            jlong solver) {
+  return guarded(env, [&] {
+    return static_cast<jlong>(caffe_solver_max_iter(handle<caffe_solver>(env, solver)));
+  });
+}
+
+JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverStep(JNIEnv* env, jclass,
+                                                                        jlong solver,
+                                                                        jlong iterations,
+                                                                        jdoubleArray progress) {
   guarded(env, [&] {
     caffe_progress p{};
     check(env, caffe_solver_step(handle<caffe_solver>(env, solver), iterations, &p));
-    const jdouble fields[] = {static_cast<double>(p.iter), p.loss,         p.smoothed_loss, p.learning_rate, p.seconds,
-                              p.data_seconds,              p.comm_seconds, static_cast<double>(p.records)};
+    const jdouble fields[] = {static_cast<double>(p.iter),
+                              p.loss,
+                              p.smoothed_loss,
+                              p.learning_rate,
+                              p.seconds,
+                              p.data_seconds,
+                              p.comm_seconds,
+                              static_cast<double>(p.records)};
     env->SetDoubleArrayRegion(progress, 0, 8, fields);
   });
 }
 
-JNIEXPORT jint JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverTestNets(JNIEnv* env, jclass, jlong solver) {
-  return guarded(env, [&] { return static_cast<jint>(caffe_solver_test_nets(handle<caffe_solver>(env, solver))); });
+JNIEXPORT jint JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverTestNets(JNIEnv* env, jclass,
+                                                                            jlong solver) {
+  return guarded(env, [&] {
+    return static_cast<jint>(caffe_solver_test_nets(handle<caffe_solver>(env, solver)));
+  });
 }
 
-JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverTest(JNIEnv* env, jclass, jlong solver,
+JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverTest(JNIEnv* env, jclass,
+                                                                                jlong solver,
                                                                                 jint index) {
   return guarded(env, [&] {
     caffe_outputs* outputs = nullptr;
     check(env, caffe_solver_test(handle<caffe_solver>(env, solver), index, &outputs));
-    const std::unique_ptr<caffe_outputs, decltype(&caffe_outputs_free)> owner(outputs, &caffe_outputs_free);
+    const std::unique_ptr<caffe_outputs, decltype(&caffe_outputs_free)> owner(outputs,
+                                                                              &caffe_outputs_free);
     return to_java_outputs(env, outputs);
   });
 }
 
-JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverTestOutputNames(JNIEnv* env, jclass,
-                                                                                           jlong solver, jint index) {
+JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverTestOutputNames(
+    JNIEnv* env, jclass, jlong solver, jint index) {
   return guarded(env, [&] {
     caffe_strings* names = nullptr;
     check(env, caffe_solver_test_output_names(handle<caffe_solver>(env, solver), index, &names));
@@ -156,9 +188,8 @@ JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverTestO
   });
 }
 
-JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverSnapshot(JNIEnv* env, jclass, jlong solver,
-                                                                            jstring model, jstring state,
-                                                                            jstring learned_net) {
+JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverSnapshot(
+    JNIEnv* env, jclass, jlong solver, jstring model, jstring state, jstring learned_net) {
   guarded(env, [&] {
     const std::string state_path = state == nullptr ? "" : to_utf8(env, state);
     const std::string learned = learned_net == nullptr ? "" : to_utf8(env, learned_net);
@@ -168,11 +199,13 @@ JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverSnapshot(JNIE
   });
 }
 
-JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverCancel(JNIEnv* env, jclass, jlong solver) {
+JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverCancel(JNIEnv* env, jclass,
+                                                                          jlong solver) {
   guarded(env, [&] { caffe_solver_cancel(handle<caffe_solver>(env, solver)); });
 }
 
-JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverFree(JNIEnv*, jclass, jlong solver) {
+JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverFree(JNIEnv*, jclass,
+                                                                        jlong solver) {
   caffe_solver_free(reinterpret_cast<caffe_solver*>(solver));
 }
 
