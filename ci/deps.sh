@@ -30,7 +30,7 @@ install_apt() {
 # our own, because a process holds only one library of a name and may hold another oneDNN already.
 install_dnnl() {
   local target=$CAFFE_DEPS_DIR/dnnl
-  if [ "$(cat "$target/version" 2>/dev/null)" = "$DNNL_VERSION" ] && [ -e "$target/lib/libcaffe_dnnl.so.3" ]; then
+  if [ "$(cat "$target/version" 2>/dev/null)" = "$DNNL_VERSION" ] && [ -e "$target/shipped/libgomp.so.1" ]; then
     say "oneDNN $DNNL_VERSION: present in $target"
     return
   fi
@@ -41,10 +41,10 @@ install_dnnl() {
   echo "$DNNL_SHA256  $jar" | sha256sum --check --quiet ||
     die "$jar is not the file that was checked when this version was chosen (sha256 differs)"
   unzip -q "$jar" "$inside/include/*" "$inside/libdnnl.so.3" "$inside/libgomp.so.1" -d "$scratch/dnnl"
-  mkdir -p "$scratch/out/lib"
+  mkdir -p "$scratch/out/lib" "$scratch/out/shipped"
   mv "$scratch/dnnl/$inside/include" "$scratch/out/include"
-  mv "$scratch/dnnl/$inside"/lib*.so.* "$scratch/out/lib/"
-  mv "$scratch/out/lib/libdnnl.so.3" "$scratch/out/lib/libcaffe_dnnl.so.3"
+  mv "$scratch/dnnl/$inside/libdnnl.so.3" "$scratch/out/lib/libcaffe_dnnl.so.3"
+  mv "$scratch/dnnl/$inside/libgomp.so.1" "$scratch/out/shipped/" # programs in the build folder use the system's
   patchelf --set-soname libcaffe_dnnl.so.3 "$scratch/out/lib/libcaffe_dnnl.so.3"
   echo "$DNNL_VERSION" >"$scratch/out/version"
   publish "$scratch/out" "$target"

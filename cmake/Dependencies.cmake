@@ -18,7 +18,7 @@ set_target_properties(caffe_dnnl PROPERTIES
   IMPORTED_SONAME ${caffe_dnnl_name}
   INTERFACE_INCLUDE_DIRECTORIES "${CAFFE_DEPS_DIR}/dnnl/include")
 # What travels beside our own libraries.
-set(CAFFE_RUNTIME_LIBRARIES ${CAFFE_DEPS_DIR}/dnnl/lib/${caffe_dnnl_name} ${CAFFE_DEPS_DIR}/dnnl/lib/libgomp.so.1)
+set(CAFFE_RUNTIME_LIBRARIES ${CAFFE_DEPS_DIR}/dnnl/lib/${caffe_dnnl_name} ${CAFFE_DEPS_DIR}/dnnl/shipped/libgomp.so.1)
 
 find_program(PROTOC protoc REQUIRED)
 add_library(caffe_protobuf INTERFACE)
