@@ -106,22 +106,23 @@ fetch_source() {
 }
 
 # All that keeps Debian's liblmdb.a, libjpeg.a and libpng.a out of a shared library is that they read `stderr` in the way
-# of an executable. Copies that read a variable of our own instead can go in (ld -z text checks that nothing else is left).
+# of an executable. Copies that read variables of our own instead can go in (ld -z text checks that nothing else is left).
 install_archives() {
   local name version target library
   library=/usr/lib/$(gcc -print-multiarch)
   for name in lmdb:liblmdb-dev jpeg:libjpeg62-turbo-dev png:libpng-dev; do
     version=$(dpkg-query -W -f '${Version}' "${name#*:}")
     name=${name%:*}
+    version=$version-2
     target=$CAFFE_DEPS_DIR/$name
     if [ "$(cat "$target/version" 2>/dev/null)" = "$version" ]; then
       say "$name $version: present in $target"
       continue
     fi
     mkdir -p "$scratch/$name/lib"
-    objcopy --redefine-sym stderr=caffe_stderr "$library/lib$name.a" "$scratch/$name/lib/lib$name.a"
-    printf '%s\n' '#include <stdio.h>' '__attribute__((visibility("hidden"))) FILE* caffe_stderr;' \
-      '__attribute__((constructor)) static void set_stderr(void) { caffe_stderr = stderr; }' |
+    objcopy --redefine-sym "stderr=caffe_stderr_$name" "$library/lib$name.a" "$scratch/$name/lib/lib$name.a"
+    printf '%s\n' '#include <stdio.h>' "__attribute__((visibility(\"hidden\"))) FILE* caffe_stderr_$name;" \
+      "__attribute__((constructor)) static void set_stderr(void) { caffe_stderr_$name = stderr; }" |
       gcc -O2 -fPIC -x c -c - -o "$scratch/caffe_stderr.o"
     ar r "$scratch/$name/lib/lib$name.a" "$scratch/caffe_stderr.o"
     echo "$version" >"$scratch/$name/version"
