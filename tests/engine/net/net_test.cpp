@@ -1,0 +1,161 @@
+#include "net/net.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "io/prototxt.h"
+#include "support/json.h"
+#include "support/scratch.h"
+
+namespace caffe {
+namespace {
+
+using testing::JsonValue;
+using testing::member;
+
+std::unique_ptr<Net> make_net(const std::string& text, NetOptions options = {}) {
+  return std::make_unique<Net>(parse_net(text, "test.prototxt"), options);
+}
+
+std::string error_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    return error.message();
+  }
+  return "";
+}
+
+void fill(Blob& blob, float start, float step) {
+  float* data = blob.overwrite_data<float>();
+  for (int64_t i = 0; i < blob.count(); ++i) data[i] = start + step * static_cast<float>(i);
+}
+
+// What Caffe refuses at construction is refused; what it accepts, accepted.
+TEST(NetErrors, AgreeWithCaffe) {
+  const std::string path = std::string(CAFFE_SOURCE_DIR) + "/tests/golden/netfeat/errors.json";
+  const JsonValue cases = testing::parse_json(testing::read_file(path));
+  int checked = 0;
+  for (const JsonValue& one : cases.list_value().values()) {
+    const std::string name = member(one, "name").string_value();
+    const std::string message = error_of([&] {
+      auto net = make_net(member(one, "prototxt").string_value());
+      net->forward();
+    });
+    if (message.find("Unknown layer type: ") != std::string::npos && name != "unknown_type") continue;
+    EXPECT_EQ(!message.empty(), member(one, "fails").bool_value()) << name << ": " << message;
+    ++checked;
+  }
+  EXPECT_GT(checked, 15);
+}
+
+TEST(NetErrors, NameTheLayer) {
+  const std::string message = error_of([] {
+    make_net("layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 3 } } }"
+             "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'y' convolution_param { kernel_size: 3 } }");
+  });
+  EXPECT_EQ(message.rfind("[layer c (Convolution)]", 0), 0u) << message;
+}
+
+TEST(NetErrors, ListTheKnownLayerTypes) {
+  const std::string message = error_of([] { make_net("layer { name: 'x' type: 'NoSuchLayer' top: 'x' }"); });
+  EXPECT_EQ(message.find("Unknown layer type: NoSuchLayer (known types: "), 0u) << message;
+}
+
+const char kShared[] =
+    "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 3 } } }"
+    "layer { name: 'a' type: 'InnerProduct' bottom: 'x' top: 'a' param { name: 'w' lr_mult: 2 } param { name: 'b' }"
+    "  inner_product_param { num_output: 3 weight_filler { type: 'xavier' } } }"
+    "layer { name: 'r' type: 'ReLU' bottom: 'a' top: 'a' }"
+    "layer { name: 'c' type: 'InnerProduct' bottom: 'a' top: 'c' param { name: 'w' } param { name: 'b' }"
+    "  inner_product_param { num_output: 3 } }";
+
+TEST(NetTest, SharedParametersHaveOneOwner) {
+  const auto net = make_net(kShared);
+  ASSERT_EQ(net->parameters().size(), 2u);
+  EXPECT_EQ(net->parameters()[0].name, "w");
+  EXPECT_EQ(net->parameters()[0].lr_mult, 2);
+  const auto& layers = net->layers();
+  EXPECT_EQ(&layers[1]->blobs()[0]->data(), &layers[3]->blobs()[0]->data());
+  EXPECT_EQ(&layers[1]->blobs()[0]->diff(), &layers[3]->blobs()[0]->diff());
+}
+
+TEST(NetTest, OnlyObservedBlobsCanBeRead) {
+  NetOptions options;
+  options.observed = std::vector<std::string>{};
+  const auto net = make_net(kShared, options);
+  EXPECT_NO_THROW(net->blob("x"));
+  EXPECT_NO_THROW(net->blob("c"));
+  EXPECT_NE(error_of([&] { net->blob("a"); }).find("is not observed"), std::string::npos);
+  EXPECT_NE(error_of([&] { net->blob("q"); }).find("it has x, a, c"), std::string::npos);
+}
+
+TEST(NetTest, ReshapedInputsReshapeTheNet) {
+  const auto net = make_net(kShared);
+  net->blob("x").reshape(Shape{5, 3});
+  fill(net->blob("x"), -1, 0.1f);
+  net->forward();
+  EXPECT_EQ(net->blob("c").shape(), (Shape{5, 3}));
+}
+
+// A range that ends between a layer and the in-place layer fused with it shows the value in between.
+TEST(NetTest, RangesThatCutAFusionShowTheValueInBetween) {
+  const auto net = make_net(kShared);
+  fill(net->blob("x"), -1, 0.3f);
+  net->forward(0, 1);
+  const Blob& a = net->blob("a");
+  const std::vector<float> before(a.data_as<float>(), a.data_as<float>() + a.count());
+  net->forward(2, 2);
+  bool negative = false;
+  for (int64_t i = 0; i < a.count(); ++i) {
+    negative |= before[static_cast<size_t>(i)] < 0;
+    EXPECT_FLOAT_EQ(a.data_as<float>()[i], std::max(0.f, before[static_cast<size_t>(i)]));
+  }
+  EXPECT_TRUE(negative) << "the test needs a negative value";
+}
+
+TEST(NetTest, VendorAndPortableImplementationsAgree) {
+  NetOptions options;
+  const auto fast = make_net(kShared, options);
+  options.portable_only = true;
+  const auto slow = make_net(kShared, options);
+  fill(fast->blob("x"), -1, 0.3f);
+  fill(slow->blob("x"), -1, 0.3f);
+  fast->forward();
+  slow->forward();
+  for (int64_t i = 0; i < slow->blob("c").count(); ++i) {
+    EXPECT_NEAR(fast->blob("c").data_as<float>()[i], slow->blob("c").data_as<float>()[i], 1e-5);
+  }
+}
+
+TEST(NetTest, WeightsSurviveAProtoRoundTrip) {
+  NetOptions options;
+  const auto first = make_net(kShared, options);
+  options.seed = 99;
+  const auto second = make_net(kShared, options);
+  const Blob& w = *second->layers()[1]->blobs()[0];
+  const float before = w.data_as<float>()[0];
+  second->copy_trained_from(first->to_proto());
+  EXPECT_NE(w.data_as<float>()[0], before);
+  EXPECT_EQ(w.data_as<float>()[0], first->layers()[1]->blobs()[0]->data_as<float>()[0]);
+}
+
+TEST(NetTest, WeightsOfAnotherShapeAreRefused) {
+  const auto net = make_net(kShared);
+  NetParameter trained = net->to_proto();
+  trained.mutable_layer(1)->mutable_blobs(0)->mutable_shape()->set_dim(0, 4);
+  const std::string message = error_of([&] { net->copy_trained_from(trained); });
+  EXPECT_NE(message.find("shape mismatch"), std::string::npos) << message;
+  EXPECT_NE(message.find("[layer a (InnerProduct)]"), std::string::npos) << message;
+}
+
+TEST(NetTest, PlanNamesImplementationsAndReasons) {
+  const auto net = make_net(kShared);
+  const std::string text = net->plan_text();
+  EXPECT_NE(text.find("a (InnerProduct)"), std::string::npos) << text;
+  EXPECT_NE(text.find("in (Input): portable"), std::string::npos) << text;
+}
+
+}  // namespace
+}  // namespace caffe
