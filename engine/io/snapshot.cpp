@@ -1,8 +1,11 @@
 #include "io/snapshot.h"
 
 #include <algorithm>
+#include <set>
+#include <vector>
 
 #include "core/blob.h"
+#include "data/hdf5.h"
 #include "io/files.h"
 #include "net/upgrade.h"
 
@@ -90,7 +93,78 @@ void from_proto(const BlobProto& proto, Blob* blob, const std::string& what) {
   }
 }
 
+namespace {
+
+bool is_hdf5(const std::string& path) { return path.size() > 3 && path.compare(path.size() - 3, 3, ".h5") == 0; }
+
+// /data/<layer>/<index>, and /diff/... with the same names. A blob that an earlier layer owns is not repeated.
+void write_blobs(const NetParameter& net, const std::string& group, bool diffs, Hdf5File* file) {
+  std::set<std::string> owned;
+  file->create_group(group);
+  for (const LayerParameter& layer : net.layer()) {
+    file->create_group(group + "/" + layer.name());
+    for (int i = 0; i < layer.blobs_size(); ++i) {
+      const std::string name = i < layer.param_size() ? layer.param(i).name() : "";
+      if (!name.empty() && !owned.insert(name).second) continue;
+      const BlobProto& blob = layer.blobs(i);
+      file->write_floats(concat(group, "/", layer.name(), "/", i), shape_of(blob),
+                         diffs ? blob.diff().data() : blob.data().data());
+    }
+  }
+}
+
+BlobProto read_blob(const Hdf5File& file, const std::string& dataset) {
+  BlobProto blob;
+  std::vector<float> values;
+  const Shape shape = file.read_floats(dataset, values);
+  for (const int64_t dim : shape.dims()) blob.mutable_shape()->add_dim(dim);
+  put(values.data(), static_cast<int64_t>(values.size()), blob.mutable_data());
+  return blob;
+}
+
+// The number that a dataset's name is.
+int index_of(const std::string& path, const std::string& group, const std::string& name) {
+  const bool digits = !name.empty() && name.size() < 6 && name.find_first_not_of("0123456789") == std::string::npos;
+  CAFFE_REQUIRE_CODE(digits, ErrorCode::kData, path, ": dataset ", name, " in group ", group, " should be a number");
+  return std::stoi(name);
+}
+
+NetParameter read_hdf5_model(const std::string& path) {
+  NetParameter net;
+  const Hdf5File file = Hdf5File::open(path);
+  CAFFE_REQUIRE_CODE(file.has("data"), ErrorCode::kData, path, " is no model: it has no group /data");
+  for (const std::string& name : file.children("data")) {
+    LayerParameter* layer = net.add_layer();
+    layer->set_name(name);
+    for (const std::string& dataset : file.children("data/" + name)) {
+      const int index = index_of(path, "data/" + name, dataset);
+      while (layer->blobs_size() <= index) layer->add_blobs();
+      *layer->mutable_blobs(index) = read_blob(file, concat("data/", name, "/", dataset));
+    }
+  }
+  return net;
+}
+
+SolverState read_hdf5_state(const std::string& path) {
+  SolverState state;
+  const Hdf5File file = Hdf5File::open(path);
+  CAFFE_REQUIRE_CODE(file.has("iter") && file.has("history"), ErrorCode::kData, path,
+                     " is no solver state: it has no /iter and /history");
+  state.set_iter(static_cast<int32_t>(file.read_int("iter")));
+  if (file.has("learned_net")) state.set_learned_net(file.read_string("learned_net"));
+  if (file.has("current_step")) state.set_current_step(static_cast<int32_t>(file.read_int("current_step")));
+  for (const std::string& dataset : file.children("history")) {
+    const int index = index_of(path, "history", dataset);
+    while (state.history_size() <= index) state.add_history();
+    *state.mutable_history(index) = read_blob(file, "history/" + dataset);
+  }
+  return state;
+}
+
+}  // namespace
+
 NetParameter read_model(const std::string& path) {
+  if (is_hdf5(path)) return read_hdf5_model(path);
   NetParameter net;
   read_message(path, "model (.caffemodel)", &net);
   CAFFE_REQUIRE_CODE(net.layer_size() + net.layers_size() > 0, ErrorCode::kData, path,
@@ -99,15 +173,45 @@ NetParameter read_model(const std::string& path) {
   return net;
 }
 
-void write_model(const std::string& path, const NetParameter& net) { write_message(path, net); }
+void write_model(const std::string& path, const NetParameter& net) {
+  if (!is_hdf5(path)) {
+    write_message(path, net);
+    return;
+  }
+  bool diffs = false;
+  for (const LayerParameter& layer : net.layer()) diffs |= layer.blobs_size() > 0 && layer.blobs(0).diff_size() > 0;
+  write_atomically(path, [&](const std::string& temporary) {
+    Hdf5File file = Hdf5File::create(temporary);
+    write_blobs(net, "data", false, &file);
+    if (diffs) write_blobs(net, "diff", true, &file);
+    file.close();
+  });
+}
 
 SolverState read_state(const std::string& path) {
+  if (is_hdf5(path)) return read_hdf5_state(path);
   SolverState state;
   read_message(path, "solver state (.solverstate)", &state);
   CAFFE_REQUIRE_CODE(state.has_iter(), ErrorCode::kData, path, " is no solver state: it has no iteration");
   return state;
 }
 
-void write_state(const std::string& path, const SolverState& state) { write_message(path, state); }
+void write_state(const std::string& path, const SolverState& state) {
+  if (!is_hdf5(path)) {
+    write_message(path, state);
+    return;
+  }
+  write_atomically(path, [&](const std::string& temporary) {
+    Hdf5File file = Hdf5File::create(temporary);
+    file.write_int("iter", state.iter());
+    file.write_string("learned_net", state.learned_net());
+    file.write_int("current_step", state.current_step());
+    file.create_group("history");
+    for (int i = 0; i < state.history_size(); ++i) {
+      file.write_floats(concat("history/", i), shape_of(state.history(i)), state.history(i).data().data());
+    }
+    file.close();
+  });
+}
 
 }  // namespace caffe

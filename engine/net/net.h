@@ -125,6 +125,7 @@ class Net {
   double layer_loss(int layer) const;
   bool wants_gradient(int layer) const;
   void copy_layer(const LayerParameter& source, Layer* target);
+  bool owns_parameter(int layer, int index) const;
 
   // A layer without bottoms, and the shapes for which the plan was made.
   struct Source {

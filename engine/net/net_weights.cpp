@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/log.h"
 #include "io/snapshot.h"
 #include "net/net.h"
@@ -17,13 +19,27 @@ void Net::copy_trained_from(const NetParameter& trained) {
 }
 
 void Net::copy_layer(const LayerParameter& source, Layer* target) {
-  CAFFE_REQUIRE_CODE(source.blobs_size() == static_cast<int>(target->blobs().size()), ErrorCode::kData,
-                     "Incompatible number of blobs for layer ", source.name(), ": the model has ", source.blobs_size(),
-                     ", the net ", target->blobs().size());
-  for (int j = 0; j < source.blobs_size(); ++j) {
-    from_proto(source.blobs(j), target->blobs()[static_cast<size_t>(j)].get(),
-               concat("Cannot copy param ", j, " weights from layer '", source.name(), "'"));
+  const int count = static_cast<int>(target->blobs().size());
+  const int index = find_layer(target->name());
+  CAFFE_REQUIRE_CODE(source.blobs_size() <= count, ErrorCode::kData, "Incompatible number of blobs for layer ",
+                     source.name(), ": the model has ", source.blobs_size(), ", the net ", count);
+  for (int j = 0; j < count; ++j) {
+    const bool given = j < source.blobs_size() && (source.blobs(j).has_shape() || source.blobs(j).data_size() > 0 ||
+                                                   source.blobs(j).double_data_size() > 0);
+    if (given) {
+      from_proto(source.blobs(j), target->blobs()[static_cast<size_t>(j)].get(),
+                 concat("Cannot copy param ", j, " weights from layer '", source.name(), "'"));
+      continue;
+    }
+    // HDF5 models hold a shared parameter only under its owner.
+    CAFFE_REQUIRE_CODE(!owns_parameter(index, j), ErrorCode::kData, "Incompatible number of blobs for layer ",
+                       source.name(), ": the model has no blob ", j, ", the net has ", count);
   }
+}
+
+bool Net::owns_parameter(int layer, int index) const {
+  return std::any_of(parameters_.begin(), parameters_.end(),
+                     [&](const Parameter& p) { return p.layer == layer && p.index == index; });
 }
 
 void Net::load_weights(const std::string& files) {
