@@ -35,4 +35,8 @@ endif()
 # those that Debian's packages do not offer position-independent.
 foreach(name lmdb leveldb snappy jpeg png)
   find_library(CAFFE_${name}_LIBRARY NAMES lib${name}.a ${name} HINTS ${CAFFE_DEPS_DIR}/${name}/lib REQUIRED)
+  add_library(caffe_${name} UNKNOWN IMPORTED)
+  set_target_properties(caffe_${name} PROPERTIES IMPORTED_LOCATION ${CAFFE_${name}_LIBRARY})
 endforeach()
+target_link_libraries(caffe_png INTERFACE ZLIB::ZLIB)
+target_link_libraries(caffe_leveldb INTERFACE caffe_snappy)

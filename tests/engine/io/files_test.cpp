@@ -40,7 +40,7 @@ TEST(WriteAtomically, LeavesTheOldFileWhereWritingFails) {
 
 TEST(ReadModel, RefusesWhatIsNoModel) {
   const testing::Scratch scratch;
-  for (const std::string content : {std::string(), std::string("hello, this is text"), std::string(100, '\xff')}) {
+  for (const std::string& content : {std::string(), std::string("hello, this is text"), std::string(100, '\xff')}) {
     testing::write_file(scratch.path("m"), content);
     try {
       read_model(scratch.path("m"));
