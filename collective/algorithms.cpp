@@ -45,7 +45,7 @@ struct Cut {
 
 }  // namespace
 
-void allreduce_by_doubling(Exchange& exchange, Workspace& work, float* data, size_t n) {
+void allreduce_by_doubling(Conversation& exchange, Workspace& work, float* data, size_t n) {
   const int rank = exchange.rank(), world = exchange.world();
   const size_t bytes = n * sizeof(float);
   float* const other = work.scratch.data();
@@ -81,7 +81,7 @@ void allreduce_by_doubling(Exchange& exchange, Workspace& work, float* data, siz
   }
 }
 
-void allreduce_by_ring(Exchange& exchange, Workspace& work, float* data, size_t n) {
+void allreduce_by_ring(Conversation& exchange, Workspace& work, float* data, size_t n) {
   const int rank = exchange.rank(), world = exchange.world();
   const int next = (rank + 1) % world, previous = (rank + world - 1) % world;
   const Cut cut(data, n, world);
@@ -122,7 +122,7 @@ void allreduce_by_ring(Exchange& exchange, Workspace& work, float* data, size_t 
   }
 }
 
-void broadcast_by_tree(Exchange& exchange, Workspace& work, void* data, size_t bytes, int root) {
+void broadcast_by_tree(Conversation& exchange, Workspace& work, void* data, size_t bytes, int root) {
   const int world = exchange.world();
   const int place = (exchange.rank() - root + world) % world;  // the root's is 0
   const auto rank_at = [&](int other) { return (other + root) % world; };
@@ -139,7 +139,7 @@ void broadcast_by_tree(Exchange& exchange, Workspace& work, void* data, size_t b
   }
 }
 
-void broadcast_by_chain(Exchange& exchange, Workspace& work, void* data, size_t bytes, int root) {
+void broadcast_by_chain(Conversation& exchange, Workspace& work, void* data, size_t bytes, int root) {
   const int rank = exchange.rank(), world = exchange.world();
   const int next = (rank + 1) % world, previous = (rank + world - 1) % world;
   const size_t piece = kPieceFloats * sizeof(float);
@@ -164,7 +164,7 @@ void broadcast_by_chain(Exchange& exchange, Workspace& work, void* data, size_t 
   }
 }
 
-void barrier_by_dissemination(Exchange& exchange, Workspace& work) {
+void barrier_by_dissemination(Conversation& exchange, Workspace& work) {
   const int rank = exchange.rank(), world = exchange.world();
   for (int step = 1; step < world; step *= 2) {
     const int from = (rank + world - step) % world;
@@ -175,7 +175,7 @@ void barrier_by_dissemination(Exchange& exchange, Workspace& work) {
   }
 }
 
-std::vector<std::string> allgather_direct(Exchange& exchange, const std::string& mine) {
+std::vector<std::string> allgather_direct(Conversation& exchange, const std::string& mine) {
   const int rank = exchange.rank(), world = exchange.world();
   std::vector<std::string> all(world);
   std::vector<Request> sends(world), receives(world);

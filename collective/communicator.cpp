@@ -7,7 +7,7 @@
 
 #include "collective/algorithms.h"
 #include "collective/control.h"
-#include "collective/exchange.h"
+#include "collective/conversation.h"
 #include "collective/mesh.h"
 #include "collective/transport.h"
 #include "core/log.h"
@@ -89,11 +89,11 @@ class Member : public Communicator {
 
   void allreduce_sum(float* data, size_t n) override {
     run([&] {
-      exchange_->begin(Exchange::Kind::kAllReduce, n * sizeof(float));
+      conversation_->begin(Conversation::Kind::kAllReduce, n * sizeof(float));
       if (n * sizeof(float) <= kSmallBytes) {
-        allreduce_by_doubling(*exchange_, *work_, data, n);
+        allreduce_by_doubling(*conversation_, *work_, data, n);
       } else {
-        allreduce_by_ring(*exchange_, *work_, data, n);
+        allreduce_by_ring(*conversation_, *work_, data, n);
       }
     });
   }
@@ -102,27 +102,27 @@ class Member : public Communicator {
     CAFFE_REQUIRE(root >= 0 && root < world(), "broadcast from rank ", root, " in a group of ",
                   world());
     run([&] {
-      exchange_->begin(Exchange::Kind::kBroadcast, bytes, root);
+      conversation_->begin(Conversation::Kind::kBroadcast, bytes, root);
       if (bytes <= kSmallBytes) {
-        broadcast_by_tree(*exchange_, *work_, data, bytes, root);
+        broadcast_by_tree(*conversation_, *work_, data, bytes, root);
       } else {
-        broadcast_by_chain(*exchange_, *work_, data, bytes, root);
+        broadcast_by_chain(*conversation_, *work_, data, bytes, root);
       }
     });
   }
 
   void barrier() override {
     run([&] {
-      exchange_->begin(Exchange::Kind::kBarrier, 0);
-      barrier_by_dissemination(*exchange_, *work_);
+      conversation_->begin(Conversation::Kind::kBarrier, 0);
+      barrier_by_dissemination(*conversation_, *work_);
     });
   }
 
   std::vector<std::string> allgather(const std::string& mine) override {
     std::vector<std::string> all{mine};
     run([&] {
-      exchange_->begin(Exchange::Kind::kAllGather, mine.size());
-      all = allgather_direct(*exchange_, mine);
+      conversation_->begin(Conversation::Kind::kAllGather, mine.size());
+      all = allgather_direct(*conversation_, mine);
     });
     return all;
   }
@@ -181,15 +181,15 @@ class Member : public Communicator {
     wiring.streams = connect_mesh(listener_.get(), mesh, control_);
     wiring.wake = control_.wake();
     transport_->connect(std::move(wiring));
-    exchange_.emplace(*transport_, control_,
-                      Exchange::Options{rank(), world(), mesh.names, options.timeout});
+    conversation_.emplace(*transport_, control_,
+                      Conversation::Options{rank(), world(), mesh.names, options.timeout});
     work_.emplace();
-    exchange_->set_timeout(
+    conversation_->set_timeout(
         std::max(milliseconds(1), std::chrono::ceil<milliseconds>(deadline - Clock::now())));
-    exchange_->begin(Exchange::Kind::kBarrier, 0);
-    barrier_by_dissemination(*exchange_, *work_);
-    exchange_->finish();
-    exchange_->set_timeout(options.collective_timeout);
+    conversation_->begin(Conversation::Kind::kBarrier, 0);
+    barrier_by_dissemination(*conversation_, *work_);
+    conversation_->finish();
+    conversation_->set_timeout(options.collective_timeout);
   }
 
   // Tells the group, if it does not know yet, and throws the first cause.
@@ -208,7 +208,7 @@ class Member : public Communicator {
     if (world() == 1) return;
     try {
       operation();
-      exchange_->finish();
+      conversation_->finish();
     } catch (const Error& error) {
       give_up(error);
     } catch (const std::exception& error) {
@@ -228,7 +228,7 @@ class Member : public Communicator {
   // The order matters: data connections end after control_.stop() and before control_ itself.
   ControlMesh control_;
   std::unique_ptr<Transport> transport_;
-  std::optional<Exchange> exchange_;
+  std::optional<Conversation> conversation_;
   std::optional<Workspace> work_;
 };
 

@@ -13,7 +13,7 @@ namespace caffe {
 // Messages between ranks within one operation after another, with everything that must not be
 // forgotten: a deadline on progress, failures of other ranks, and the check that both sides are in
 // the same operation. One thread at a time.
-class Exchange {
+class Conversation {
  public:
   enum class Kind : uint32_t { kAllReduce = 1, kBroadcast = 2, kBarrier = 3, kAllGather = 4 };
   struct Options {
@@ -23,7 +23,7 @@ class Exchange {
     std::chrono::milliseconds timeout{0};
   };
 
-  Exchange(Transport& transport, ControlMesh& control, const Options& options);
+  Conversation(Transport& transport, ControlMesh& control, const Options& options);
 
   int rank() const { return options_.rank; }
   int world() const { return options_.world; }

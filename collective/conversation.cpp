@@ -1,4 +1,4 @@
-#include "collective/exchange.h"
+#include "collective/conversation.h"
 
 #include <algorithm>
 
@@ -20,7 +20,7 @@ double in_seconds(std::chrono::steady_clock::duration duration) {
 
 }  // namespace
 
-Exchange::Exchange(Transport& transport, ControlMesh& control, const Options& options)
+Conversation::Conversation(Transport& transport, ControlMesh& control, const Options& options)
     : transport_(transport), control_(control), options_(options) {
   outgoing_.resize(options.world);
   incoming_.resize(options.world);
@@ -28,7 +28,7 @@ Exchange::Exchange(Transport& transport, ControlMesh& control, const Options& op
   greeted_.reserve(options.world);
 }
 
-void Exchange::begin(Kind kind, uint64_t size, int root) {
+void Conversation::begin(Kind kind, uint64_t size, int root) {
   control_.throw_if_failed();
   current_ = {static_cast<uint32_t>(kind), static_cast<uint32_t>(root), current_.operation + 1,
               size};
@@ -38,7 +38,7 @@ void Exchange::begin(Kind kind, uint64_t size, int root) {
   next_warning_ = last_progress_ + warning_pause_;
 }
 
-void Exchange::send(Request& request, int peer, const void* data, size_t bytes) {
+void Conversation::send(Request& request, int peer, const void* data, size_t bytes) {
   Greeting& greeting = outgoing_[peer];
   if (greeting.operation != current_.operation) {
     greeting.operation = current_.operation;
@@ -52,7 +52,7 @@ void Exchange::send(Request& request, int peer, const void* data, size_t bytes) 
   transport_.send(request);
 }
 
-void Exchange::receive(Request& request, int peer, void* data, size_t bytes) {
+void Conversation::receive(Request& request, int peer, void* data, size_t bytes) {
   Greeting& greeting = incoming_[peer];
   if (greeting.operation != current_.operation) {
     greeting.operation = current_.operation;
@@ -65,16 +65,16 @@ void Exchange::receive(Request& request, int peer, void* data, size_t bytes) {
   transport_.receive(request);
 }
 
-void Exchange::await(const Request& request) {
+void Conversation::await(const Request& request) {
   while (!request.complete()) advance(request.peer);
 }
 
-uint64_t Exchange::await_header(int peer) {
+uint64_t Conversation::await_header(int peer) {
   while (!incoming_[peer].checked) advance(peer);
   return incoming_[peer].header.size;
 }
 
-void Exchange::finish() {
+void Conversation::finish() {
   while (!unchecked_.empty()) advance(unchecked_.back());
   while (!greeted_.empty()) {
     await(outgoing_[greeted_.back()].request);
@@ -82,7 +82,7 @@ void Exchange::finish() {
   }
 }
 
-void Exchange::advance(int peer) {
+void Conversation::advance(int peer) {
   control_.throw_if_failed();
   bool moved = false;
   try {
@@ -95,7 +95,7 @@ void Exchange::advance(int peer) {
   if (!unchecked_.empty()) check_headers();
 }
 
-void Exchange::check_headers() {
+void Conversation::check_headers() {
   for (size_t i = 0; i < unchecked_.size();) {
     const int peer = unchecked_[i];
     Greeting& greeting = incoming_[peer];
@@ -117,7 +117,7 @@ void Exchange::check_headers() {
   }
 }
 
-void Exchange::check_deadline(int peer) {
+void Conversation::check_deadline(int peer) {
   const auto now = Clock::now();
   const auto idle = now - last_progress_;
   if (idle < options_.timeout && now < next_warning_) return;
@@ -134,7 +134,7 @@ void Exchange::check_deadline(int peer) {
 }
 
 // A rank that waits is itself waited for; the true culprit is who has begun the fewest operations.
-std::string Exchange::late_rank(int& peer) const {
+std::string Conversation::late_rank(int& peer) const {
   uint64_t fewest = current_.operation;
   for (int other = 0; other < world(); ++other) {
     if (other == rank()) continue;
@@ -148,7 +148,7 @@ std::string Exchange::late_rank(int& peer) const {
   return concat("is alive, but has begun only ", fewest, " operations");
 }
 
-void Exchange::explain(const PeerLost& lost) {
+void Conversation::explain(const PeerLost& lost) {
   // Whoever ends tells its control connections before the data connections break.
   control_.await_news_of(lost.peer, kNewsPatience);
   control_.throw_if_failed();
@@ -160,13 +160,13 @@ void Exchange::explain(const PeerLost& lost) {
             concat("the data connection to ", options_.names[lost.peer], " broke: ", lost.what));
 }
 
-void Exchange::fail_with(int peer, const std::string& text) {
+void Conversation::fail_with(int peer, const std::string& text) {
   control_.fail({ErrorCode::kCommunication, peer, text});
   control_.throw_if_failed();
   fail(ErrorCode::kCommunication, text);
 }
 
-std::string Exchange::describe(const Header& header) const {
+std::string Conversation::describe(const Header& header) const {
   std::string what;
   switch (static_cast<Kind>(header.kind)) {
     case Kind::kAllReduce:
