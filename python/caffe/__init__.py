@@ -1,0 +1,53 @@
+"""Caffe: nets, solvers and their tools, by the names that pycaffe gives them.
+
+A net file becomes a `Net`, whose blobs are numpy views without copies; a solver file becomes a solver
+(`get_solver`), which trains one; `NetSpec`, `layers` and `params` write net files; `io` prepares images.
+"""
+
+from . import io
+from ._caffe import CaffeError, __version__, layer_type_list, solver_type_list
+from .classifier import Classifier
+from .mode import init_log, log, set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from .net import Net
+from .net_spec import NetSpec, layers, params, to_proto
+from .proto.caffe_pb2 import TEST, TRAIN
+from .solver import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    Solver,
+    get_solver,
+)
+
+__all__ = [
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
+    "CaffeError",
+    "Classifier",
+    "Net",
+    "NetSpec",
+    "NesterovSolver",
+    "RMSPropSolver",
+    "SGDSolver",
+    "Solver",
+    "TEST",
+    "TRAIN",
+    "__version__",
+    "get_solver",
+    "init_log",
+    "io",
+    "layer_type_list",
+    "layers",
+    "log",
+    "params",
+    "set_device",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_random_seed",
+    "solver_type_list",
+    "to_proto",
+]

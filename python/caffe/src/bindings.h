@@ -1,0 +1,57 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "net/net.h"
+
+namespace caffe::python {
+
+namespace py = pybind11;
+
+// A net is used by one thread at a time, but Python programs have several: a plot that reads blobs while another thread
+// trains. So everything that Python reaches of one net or solver shares a lock, which is only ever waited for without
+// the interpreter's lock. Recursive, because callbacks of a solver read its nets.
+using Lock = std::shared_ptr<std::recursive_mutex>;
+
+// Runs `work` without the interpreter's lock, holding `lock`.
+template <typename Work>
+auto unlocked(const Lock& lock, Work&& work) {
+  py::gil_scoped_release release;
+  std::lock_guard<std::recursive_mutex> guard(*lock);
+  return work();
+}
+
+// A net as Python holds it: alone, or one of a solver's.
+struct NetHandle {
+  NetHandle(std::shared_ptr<Net> shared_net, Lock shared_lock)
+      : net(std::move(shared_net)), lock(std::move(shared_lock)) {}
+
+  std::shared_ptr<Net> net;
+  Lock lock;
+  std::atomic<bool> reshaped{false};        // a blob was reshaped by hand since the last pass
+  std::vector<std::shared_ptr<void>> arrays;  // of Python, that a MemoryData layer reads
+  std::vector<std::shared_ptr<void>> uses;  // whose memory the net uses: its solver, nets that it shares weights with
+};
+using NetPtr = std::shared_ptr<NetHandle>;
+
+// A blob, and the net that it belongs to and keeps alive.
+struct BlobHandle {
+  NetPtr owner;
+  std::shared_ptr<Blob> blob;
+  std::string unreadable;  // why its values may not be read; empty: they may
+};
+
+void bind_blob(py::module_& module);
+void bind_net(py::module_& module);
+void bind_solver(py::module_& module);
+void bind_image(py::module_& module);
+
+}  // namespace caffe::python
