@@ -145,7 +145,7 @@ std::string Conversation::late_rank(int& peer) const {
     }
   }
   if (fewest == current_.operation) return "is alive and in that operation, but sends nothing";
-  return concat("is alive, but has begun only ", fewest, " operations");
+  return concat("is alive, but has not gone beyond operation ", fewest);
 }
 
 void Conversation::explain(const PeerLost& lost) {

@@ -148,7 +148,9 @@ void Handshake::feed(const char* data, size_t size) {
       return finish(Refusal::kVersion);
     }
     const auto type = static_cast<Type>(get(input_, 6, 1));
-    if (type != expected_ || get(input_, 8, 2) > kMaxBody) return finish(Refusal::kProtocol);
+    if (type != expected_ || input_[7] != 0 || get(input_, 8, 2) > kMaxBody) {
+      return finish(Refusal::kProtocol);
+    }
     if (wanted() > 0) continue;
     const std::string message = std::exchange(input_, "");
     on_message(type, std::string_view(message).substr(kHeaderBytes));

@@ -25,6 +25,7 @@ constexpr milliseconds kConnectPatience{5000};
 // How long an accepted connection may take to prove itself, and how many may be about it.
 constexpr milliseconds kProvePatience{5000};
 constexpr size_t kMinPending = 64;
+constexpr milliseconds kFarewell{500};
 constexpr size_t kMaxWarnings = 20;
 
 enum class Shake { kGoingOn, kDone, kBroken };
@@ -75,15 +76,22 @@ class MeshBuilder {
   }
 
   std::vector<std::vector<Descriptor>> build() {
+    // After a failure it goes on for a moment, so that those who are just connecting learn the
+    // cause instead of finding the door shut.
+    std::optional<Clock::time_point> end;
     while (missing_ > 0) {
-      control_.throw_if_failed();
-      if (Clock::now() >= options_.deadline) fail_at_deadline();
+      const auto now = Clock::now();
+      if (!control_.failed() && now >= options_.deadline) fail_at_deadline();
+      if (control_.failed() && !end) end = now + kFarewell;
+      if (end && now >= *end) break;
+      until_ = end.value_or(options_.deadline);
       begin_dials();
       wait();
       serve_dials();
       serve_pending();
       accept_new();
     }
+    control_.throw_if_failed();
     return std::move(slots_);
   }
 
@@ -97,6 +105,10 @@ class MeshBuilder {
     milliseconds pause{0};
     Clock::time_point next{};  // of the next attempt, or when to give this one up
   };
+  struct Trouble {
+    std::string text;
+    bool explained = false;
+  };
   struct Pending {
     Descriptor socket;
     Handshake handshake;
@@ -106,15 +118,13 @@ class MeshBuilder {
 
   int self() const { return options_.self.rank; }
 
-  // The group cannot come about: all ranks connected so far are told.
-  [[noreturn]] void give_up(int peer, const std::string& text) {
+  // The group cannot come about: all ranks that are connected, or will be, are told.
+  void give_up(int peer, const std::string& text) {
     control_.fail({ErrorCode::kCommunication, peer,
                    concat(options_.names[self()], " cannot form the group: ", text)});
-    control_.throw_if_failed();
-    fail(ErrorCode::kCommunication, text);
   }
 
-  [[noreturn]] void fail_at_deadline() {
+  void fail_at_deadline() {
     std::string text;
     int first = -1;
     for (int peer = 0; peer < options_.self.world; ++peer) {
@@ -122,11 +132,17 @@ class MeshBuilder {
         continue;
       }
       if (first < 0) first = peer;
-      const std::string& why = trouble_[peer];
+      const std::string& why = trouble_[peer].text;
       text += concat(text.empty() ? "" : "; ", options_.names[peer], ": ",
                      why.empty() ? "it has not called" : why);
     }
     give_up(first, "not connected before the timeout: " + text);
+  }
+
+  // Why a peer is not connected yet. What a whole handshake has brought to light counts for more
+  // than a connection that just ended.
+  void note(int peer, const std::string& text, bool explained) {
+    if (explained || !trouble_[peer].explained) trouble_[peer] = {text, explained};
   }
 
   void begin_dials() {
@@ -147,7 +163,7 @@ class MeshBuilder {
   }
 
   void retry(Dial& dial, const std::string& why) {
-    trouble_[dial.peer] = why;
+    note(dial.peer, why, false);
     dial.socket.reset();
     dial.handshake.reset();
     dial.pause = std::clamp(2 * dial.pause, kFirstPause, kLongestPause);
@@ -160,9 +176,9 @@ class MeshBuilder {
 
   void wait() {
     polled_.clear();
-    polled_.push_back({control_.wake(), POLLIN, 0});
-    polled_.push_back({listener_, POLLIN, 0});
-    auto until = options_.deadline;
+    watch(control_.failed() ? -1 : control_.wake(), false);
+    watch(listener_, false);
+    auto until = until_;
     for (const Dial& dial : dials_) {
       if (dial.handshake) {
         const bool writes = !dial.connected || !dial.handshake->output().empty();
@@ -189,7 +205,7 @@ class MeshBuilder {
     }
   }
 
-  // Whether the connection stands.
+  // Whether it is settled: the connection stands, or never will.
   bool serve_dial(Dial& dial) {
     if (!dial.connected) {
       pollfd writable{dial.socket.get(), POLLOUT, 0};
@@ -266,9 +282,11 @@ class MeshBuilder {
       refuse(pending, handshake.reason());
       // One of us, in this very attempt, that can never fit: waiting would be in vain.
       if (handshake.authentic() && handshake.refusal() != Refusal::kEpoch) {
-        give_up(handshake.claim().rank,
-                concat("rank ", handshake.claim().rank, " (calling from ", pending.from,
-                       ") does not fit: ", handshake.reason()));
+        const int rank = handshake.claim().rank;
+        const bool known = rank >= 0 && rank < options_.self.world;
+        give_up(rank,
+                concat(known ? options_.names[rank] : concat("rank ", rank), ", calling from ",
+                       pending.from, ", does not fit: ", handshake.reason()));
       }
     }
     return true;
@@ -279,7 +297,7 @@ class MeshBuilder {
     const int rank = handshake.has_claim() ? handshake.claim().rank : -1;
     const std::string text = concat("refused a connection from ", pending.from, ": ", why);
     // Believed only as far as a hint for the message at the deadline.
-    if (rank >= 0 && rank < options_.self.world) trouble_[rank] = text;
+    if (rank >= 0 && rank < options_.self.world) note(rank, text, handshake.finished());
     if (++warnings_ > kMaxWarnings) return;
     CAFFE_LOG_WARNING(options_.names[self()], " ", text,
                       rank >= 0 ? concat(" (it says it is rank ", rank, ")") : "",
@@ -301,11 +319,12 @@ class MeshBuilder {
   ControlMesh& control_;
   int lanes_ = 0;
   int missing_ = 0;
+  Clock::time_point until_;
   size_t max_pending_ = 0;
   size_t warnings_ = 0;
   std::vector<std::vector<Descriptor>> slots_;  // [peer][stream]
   std::vector<std::vector<bool>> stands_;       // [peer][lane]
-  std::vector<std::string> trouble_;            // [peer]: why it is not connected yet
+  std::vector<Trouble> trouble_;                // [peer]
   std::vector<Dial> dials_;
   std::deque<Pending> pending_;
   std::vector<pollfd> polled_;
