@@ -25,6 +25,8 @@ constexpr milliseconds kConnectPatience{5000};
 // How long an accepted connection may take to prove itself, and how many may be about it.
 constexpr milliseconds kProvePatience{5000};
 constexpr size_t kMinPending = 64;
+constexpr int kAcceptsPerTurn = 16;
+// How long a rank that has failed goes on telling others why.
 constexpr milliseconds kFarewell{500};
 constexpr size_t kMaxWarnings = 20;
 
@@ -239,7 +241,8 @@ class MeshBuilder {
 
   void accept_new() {
     Endpoint from;
-    while (true) {
+    // A few at a time, so that a flood leaves the others their turn.
+    for (int i = 0; i < kAcceptsPerTurn; ++i) {
       Descriptor socket = accept_from(listener_, from);
       if (!socket) return;
       if (pending_.size() >= max_pending_) {

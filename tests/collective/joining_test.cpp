@@ -139,31 +139,46 @@ TEST(Joining, ARankThatIsNotThereIsNamed) {
   }
 }
 
-TEST(Joining, ADeathWhileOthersStillConnectIsKnownToAll) {
-  ProcessGroup group(4);
-  group.tell_connect([&](ConnectOptions& options) {
-    if (options.rank == 3) options.timeout = milliseconds(1);  // gives up, and tells whom it can
-  });
-  for (int rank = 0; rank < 4; ++rank) {
-    EXPECT_THAT(group[rank].hear(milliseconds(25'000)), StartsWith("ERROR 4 "));
+TEST(Joining, ARankThatGivesUpIsKnownToThoseWhoStillWait) {
+  ProcessGroup group(3);
+  for (int rank = 0; rank < 2; ++rank) {  // the third is not told to come
+    ConnectOptions options = test_options(rank, 3);
+    options.epoch = "attempt-1";
+    for (int peer = 0; peer < 3; ++peer) options.addresses.push_back(group[peer].address());
+    if (rank == 1) options.timeout = kShortTimeout;
+    group[rank].tell(connect_line(options));
+  }
+  for (int rank = 0; rank < 2; ++rank) {
+    EXPECT_THAT(group[rank].hear(kSoon),
+                AllOf(StartsWith("ERROR 4 " + group.name(1) + " cannot form the group"),
+                      HasSubstr(group.name(2) + ": it has not called")));
   }
 }
 
 TEST(Joining, AbortEndsConnecting) {
-  auto group = Communicator::listen({"127.0.0.1", "tcp"});
-  ConnectOptions options = test_options(0, 2);
-  options.addresses = {group->address(), group->address()};
-  auto end = std::async(std::launch::async, [&]() -> std::string {
-    try {
-      group->connect(options);
-    } catch (const Error& error) {
-      return error.message();
+  for (const bool before : {true, false}) {
+    Endpoint silent = local_endpoint("127.0.0.1");
+    const Descriptor listener = listen_at(silent);
+    auto group = Communicator::listen({"127.0.0.1", "tcp"});
+    ConnectOptions options = test_options(1, 2);
+    options.addresses = {silent.text(), group->address()};
+    if (before) group->abort("the user said stop");
+    auto end = std::async(std::launch::async, [&]() -> std::string {
+      try {
+        group->connect(options);
+      } catch (const Error& error) {
+        return error.message();
+      }
+      return "connected";
+    });
+    if (!before) {
+      pollfd called{listener.get(), POLLIN, 0};
+      ASSERT_EQ(poll(&called, 1, 5000), 1);  // it is in the middle of connecting
+      group->abort("the user said stop");
     }
-    return "connected";
-  });
-  group->abort("the user said stop");
-  ASSERT_EQ(end.wait_for(kSoon), std::future_status::ready);
-  EXPECT_THAT(end.get(), HasSubstr("the user said stop"));
+    ASSERT_EQ(end.wait_for(kSoon), std::future_status::ready);
+    EXPECT_THAT(end.get(), HasSubstr("aborted: the user said stop"));
+  }
 }
 
 TEST(Joining, BadOptionsAreRefusedBeforeAnythingTravels) {
