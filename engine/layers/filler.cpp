@@ -126,7 +126,7 @@ void bilinear(const FillerParameter&, uint64_t key, Blob& blob) {
                 ", expected 4 axes with the last two equal");
   const int64_t width = shape[3];
   const auto factor = static_cast<double>((width + 1) / 2);
-  const double center = (2 * factor - 1 - std::fmod(factor, 2)) / (2 * factor);
+  const double center = static_cast<double>(width - 1) / (2 * factor);
   generate(key, blob, [=](RandomStream&, int64_t i) {
     const auto x = static_cast<double>(i % width);
     const auto y = static_cast<double>(i / width % width);

@@ -14,7 +14,7 @@ void MemoryDataLayer::set_up(const Blobs&, const Blobs&) {
 
 void MemoryDataLayer::reshape(const Blobs&, const Blobs& top) {
   top[0]->reshape(batch_);
-  top[1]->reshape({batch_size()});
+  top[1]->reshape({batch_size(), 1, 1, 1});
 }
 
 void MemoryDataLayer::set_arrays(const float* data, const float* labels, int64_t n) {

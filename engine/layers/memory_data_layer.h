@@ -4,7 +4,8 @@
 
 namespace caffe {
 
-// Gives batches of arrays that a program holds: data (batch_size x channels x height x width) and label (batch_size).
+// Gives batches of arrays that a program holds: data (batch_size x channels x height x width) and label
+// (batch_size x 1 x 1 x 1).
 class MemoryDataLayer : public PortableLayer<MemoryDataLayer> {
  public:
   using PortableLayer::PortableLayer;

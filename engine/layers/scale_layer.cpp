@@ -66,10 +66,10 @@ class ScaleLayer : public PortableLayer<ScaleLayer> {
       const auto term = [=](int64_t i, int64_t) { return dy[i] * x[i]; };
       if (bottom.size() == 1) {
         T* df = blobs()[0]->update_diff<T>();
-        // Caffe does not add where the factor is as large as the bottom; its gradients are what is promised.
-        const T kept = middle_.outer * middle_.inner == 1 ? T{0} : T{1};
+        // Where the factor is as large as the bottom, Caffe overwrites.
+        const bool overwrite = middle_.outer * middle_.inner == 1;
         sum_over_middle<T>(middle_, term,
-                           [=](int64_t c, double total) { df[c] = kept * df[c] + static_cast<T>(total); });
+                           [=](int64_t c, double total) { df[c] = (overwrite ? T{0} : df[c]) + static_cast<T>(total); });
       } else {
         T* df = bottom[1]->overwrite_diff<T>();
         sum_over_middle<T>(middle_, term, [=](int64_t c, double total) { df[c] = static_cast<T>(total); });

@@ -43,7 +43,7 @@ class LayerFixture {
     for (const auto& name : layer->param().bottom()) bottom.push_back(&blob(name));
     for (const auto& name : layer->param().top()) top.push_back(&blob(name));
     while (static_cast<int>(top.size()) < layer->automatic_tops()) {
-      top.push_back(&blob("automatic_" + std::to_string(top.size())));
+      top.push_back(&blob(concat("automatic_", top.size())));
     }
     with_label(*layer, [&] {
       layer->set_up(bottom, top);
