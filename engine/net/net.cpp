@@ -110,7 +110,11 @@ void Net::collect_buffers() {
 void Net::build_plan() {
   plan_.reset();
   unfused_plan_.reset();
-  for (Buffer* buffer : buffers_) buffer->forget_layouts();
+  // Parameters keep theirs: other nets, which share them, planned with these layouts.
+  for (const auto& blob : blobs_) {
+    blob->data().forget_layouts();
+    blob->diff().forget_layouts();
+  }
   for (size_t i = 0; i < blobs_.size(); ++i) {
     if (loss_weights_[i] == 0) continue;
     if (context_.dtype == DType::kF32) {
