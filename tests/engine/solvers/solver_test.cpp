@@ -38,9 +38,9 @@ class SolverTest : public ::testing::Test {
         " layer { name: 'd' type: 'Data' top: 'data' top: 'label' transform_param { scale: 0.00390625 } " + data + " }"
         " layer { name: 'ip1' type: 'InnerProduct' bottom: 'data' top: 'ip1' inner_product_param { num_output: 16"
         "   weight_filler { type: 'xavier' } } }"
-        " layer { name: 't' type: 'TanH' bottom: 'ip1' top: 'ip1' }"
-        " layer { name: 'drop' type: 'Dropout' bottom: 'ip1' top: 'ip1' }"
-        " layer { name: 'ip2' type: 'InnerProduct' bottom: 'ip1' top: 'ip2' inner_product_param { num_output: 10"
+        " layer { name: 't' type: 'TanH' bottom: 'ip1' top: 't' }"
+        " layer { name: 'drop' type: 'Dropout' bottom: 't' top: 't2' }"
+        " layer { name: 'ip2' type: 'InnerProduct' bottom: 't2' top: 'ip2' inner_product_param { num_output: 10"
         "   weight_filler { type: 'xavier' } } }"
         " layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip2' bottom: 'label' top: 'loss' } } " + more,
         "solver.prototxt");
@@ -101,7 +101,7 @@ TEST_F(SolverTest, ResumesAtTheFirstRecordAsCaffeDoes) {
 
 TEST_F(SolverTest, SubBatchesAreAsGoodAsOneLargeBatch) {
   SolverParameter smooth = param();
-  smooth.mutable_net_param()->mutable_layer()->DeleteSubrange(3, 1);  // without dropout
+  smooth.mutable_net_param()->mutable_layer(3)->mutable_dropout_param()->set_dropout_ratio(0);
   SolverParameter halves = smooth;
   halves.set_iter_size(2);
   halves.mutable_net_param()->mutable_layer(0)->mutable_data_param()->set_batch_size(10);
