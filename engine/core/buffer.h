@@ -75,6 +75,7 @@ class Buffer {
 
   // Index of the representation with this layout; added if it is new.
   int representation(const LayoutPtr& layout);
+  int representations() const { return static_cast<int>(slots_.size()); }
   const LayoutPtr& layout(int index) const { return slots_[static_cast<size_t>(index)].layout; }
   // Forgets all layouts but plain, after converting to it. For re-planning.
   void forget_layouts();

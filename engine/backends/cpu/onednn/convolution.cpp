@@ -1,0 +1,184 @@
+#include <optional>
+
+#include "backends/cpu/onednn/primitive.h"
+#include "backends/cpu/onednn/window.h"
+
+namespace caffe::onednn {
+namespace {
+
+using Forward = dnnl::convolution_forward::primitive_desc;
+using BackwardData = dnnl::convolution_backward_data::primitive_desc;
+using BackwardWeights = dnnl::convolution_backward_weights::primitive_desc;
+
+constexpr auto kDirect = dnnl::algorithm::convolution_direct;  // Winograd would cost accuracy
+
+// One value per spatial axis of a field that may be given once for all.
+template <typename Field>
+Dims per_axis(const Field& field, bool two, int64_t h, int64_t w, int64_t otherwise, size_t axes) {
+  if (two) return {h, w};
+  Dims values(axes, otherwise);
+  for (size_t i = 0; i < axes && !field.empty(); ++i) values[i] = field.Get(field.size() == 1 ? 0 : static_cast<int>(i));
+  return values;
+}
+
+struct Formats {
+  Dims source, weights, destination, bias;
+};
+
+Formats formats_of(const Operation& operation) {
+  const ConvolutionParameter& param = operation.param().convolution_param();
+  const Blob& bottom = *operation.bottom[0];
+  const int axes = bottom.shape().axes();
+  if (bottom.shape().canonical_axis(param.axis()) != 1) throw Refusal{"only axis 1"};
+  if (axes < 3 || axes > 5) throw Refusal{"only 1 to 3 spatial axes"};
+  Formats formats;
+  formats.source = dims_of(bottom.shape());
+  formats.destination = dims_of(operation.top[0]->shape());
+  formats.weights = dims_of(operation.parameter(0).shape());
+  const int64_t group = param.group();
+  if (group > 1) {
+    formats.weights[0] /= group;
+    formats.weights.insert(formats.weights.begin(), group);
+  }
+  if (param.bias_term()) formats.bias = {param.num_output()};
+  for (size_t i = 0; i < operation.bottom.size(); ++i) {
+    if (operation.bottom[i]->shape() != bottom.shape()) throw Refusal{"bottoms of several shapes"};
+    if (&operation.bottom[i]->data() == &operation.top[i]->data()) throw Refusal{"cannot work in place"};
+  }
+  return formats;
+}
+
+class Convolution : public DnnlImplementation {
+ public:
+  explicit Convolution(const Operation& operation)
+      : relu_(fuses_relu(operation)),
+        dims_(formats_of(operation)),
+        window_(convolution_window(operation.param().convolution_param(), dims_.source.size() - 2)),
+        bias_(dims_.bias.empty() ? Desc() : row_major(dims_.bias)),
+        forward_pd_(cpu_engine(), forward_kind(operation), kDirect, any_format(dims_.source), any_format(dims_.weights),
+                    bias_, any_format(dims_.destination), window_.stride, window_.dilation, window_.pad_before,
+                    window_.pad_after, attributes(relu_)) {
+    if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
+    details_ = describe(forward_pd_, forward_pd_.src_desc(), forward_pd_.dst_desc(), relu_);
+    for (size_t i = 0; i < operation.bottom.size(); ++i) plan_forward(operation, i);
+    if (!operation.backward) return;
+    plan_gradients(operation);
+    for (size_t i = 0; i < operation.bottom.size(); ++i) plan_backward(operation, i);
+  }
+
+  void forward() override {
+    for (Step& step : forward_) step.run();
+  }
+
+  void backward() override {
+    for (Back& back : backward_) {
+      if (back.mask) back.mask->run();
+      if (back.weights) {
+        back.weights->set(DNNL_ARG_DIFF_WEIGHTS, weights_gradient_->begin());
+        if (bias_gradient_) back.weights->set(DNNL_ARG_DIFF_BIAS, bias_gradient_->begin());
+        back.weights->run();
+        weights_gradient_->end();
+        if (bias_gradient_) bias_gradient_->end();
+      }
+      if (back.data) back.data->run();
+    }
+  }
+
+ private:
+  struct Back {
+    std::optional<Step> mask, weights, data;
+  };
+
+  void plan_forward(const Operation& operation, size_t i) {
+    Step& step = forward_.emplace_back(forward_pd_);
+    step.bind(DNNL_ARG_SRC, forward_pd_.src_desc(), operation.bottom[i]->data(), Access::kRead);
+    step.bind(DNNL_ARG_WEIGHTS, forward_pd_.weights_desc(), operation.parameter(0).data(), Access::kRead);
+    if (!dims_.bias.empty()) step.bind(DNNL_ARG_BIAS, bias_, operation.parameter(1).data(), Access::kRead);
+    step.bind(DNNL_ARG_DST, forward_pd_.dst_desc(), operation.top[i]->data(), Access::kWrite);
+  }
+
+  void plan_gradients(const Operation& operation) {
+    const bool learns_bias = !dims_.bias.empty() && operation.layer->learns(1);
+    if (!operation.layer->learns(0) && !learns_bias) return;
+    const Desc bias = learns_bias ? bias_ : Desc();
+    const auto describe_weights = [&](const Desc& source, const Desc& weights, const Desc& destination) {
+      return [=, this] {
+        return BackwardWeights(cpu_engine(), kDirect, source, weights, bias, destination, window_.stride,
+                               window_.dilation, window_.pad_before, window_.pad_after, forward_pd_,
+                               strict_attributes());
+      };
+    };
+    const Desc source = forward_pd_.src_desc(), destination = forward_pd_.dst_desc();
+    weights_pd_ = prefer<BackwardWeights>(
+        {describe_weights(source, forward_pd_.weights_desc(), destination),
+         describe_weights(source, any_format(dims_.weights), destination),
+         describe_weights(any_format(dims_.source), any_format(dims_.weights), any_format(dims_.destination))});
+    weights_gradient_.emplace(weights_pd_->diff_weights_desc(),
+                              operation.layer->learns(0) ? &operation.parameter(0).diff() : nullptr);
+    if (learns_bias) bias_gradient_.emplace(bias_, &operation.parameter(1).diff());
+  }
+
+  void plan_backward(const Operation& operation, size_t i) {
+    Back& back = backward_.emplace_back();
+    Blob& bottom = *operation.bottom[i];
+    Blob& top = *operation.top[i];
+    if (relu_) back.mask.emplace(relu_mask(forward_pd_.dst_desc(), top.data(), top.diff()));
+    if (weights_pd_) {
+      back.weights.emplace(*weights_pd_);
+      back.weights->bind(DNNL_ARG_SRC, weights_pd_->src_desc(), bottom.data(), Access::kRead);
+      back.weights->bind(DNNL_ARG_DIFF_DST, weights_pd_->diff_dst_desc(), top.diff(), Access::kRead);
+      back.weights->bind(DNNL_ARG_DIFF_WEIGHTS, weights_pd_->diff_weights_desc(), nullptr);
+      if (bias_gradient_) back.weights->bind(DNNL_ARG_DIFF_BIAS, bias_, nullptr);
+    }
+    if (!propagates_down(operation, i)) return;
+    const BackwardData pd = describe_data();
+    back.data.emplace(pd);
+    back.data->bind(DNNL_ARG_DIFF_DST, pd.diff_dst_desc(), top.diff(), Access::kRead);
+    back.data->bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), operation.parameter(0).data(), Access::kRead);
+    back.data->bind(DNNL_ARG_DIFF_SRC, pd.diff_src_desc(), bottom.diff(), Access::kWrite);
+  }
+
+  BackwardData describe_data() const {
+    const auto description = [&](const Desc& source, const Desc& weights, const Desc& destination) {
+      return [=, this] {
+        return BackwardData(cpu_engine(), kDirect, source, weights, destination, window_.stride, window_.dilation,
+                            window_.pad_before, window_.pad_after, forward_pd_, strict_attributes());
+      };
+    };
+    const Desc source = forward_pd_.src_desc(), destination = forward_pd_.dst_desc();
+    return prefer<BackwardData>(
+        {description(source, forward_pd_.weights_desc(), destination),
+         description(source, any_format(dims_.weights), destination),
+         description(any_format(dims_.source), any_format(dims_.weights), any_format(dims_.destination))});
+  }
+
+  bool relu_;
+  Formats dims_;
+  Window window_;
+  Desc bias_;
+  Forward forward_pd_;
+  std::optional<BackwardWeights> weights_pd_;
+  std::optional<ParameterGradient> weights_gradient_, bias_gradient_;
+  std::vector<Step> forward_;
+  std::vector<Back> backward_;
+};
+
+CAFFE_REGISTER_IMPLEMENTATION(Convolution, onednn, make<Convolution>);
+
+}  // namespace
+
+Window convolution_window(const ConvolutionParameter& param, size_t axes) {
+  Window window;
+  window.kernel = per_axis(param.kernel_size(), param.has_kernel_h() || param.has_kernel_w(), param.kernel_h(),
+                           param.kernel_w(), 1, axes);
+  window.stride = per_axis(param.stride(), param.has_stride_h() || param.has_stride_w(), param.stride_h(),
+                           param.stride_w(), 1, axes);
+  window.pad_before =
+      per_axis(param.pad(), param.has_pad_h() || param.has_pad_w(), param.pad_h(), param.pad_w(), 0, axes);
+  window.dilation = per_axis(param.dilation(), false, 1, 1, 1, axes);
+  for (int64_t& dilation : window.dilation) --dilation;
+  window.pad_after = window.pad_before;
+  return window;
+}
+
+}  // namespace caffe::onednn

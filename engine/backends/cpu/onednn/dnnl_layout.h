@@ -1,0 +1,63 @@
+#pragma once
+
+#include <atomic>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <string>
+
+#include "core/buffer.h"
+#include "core/shape.h"
+
+namespace caffe::onednn {
+
+using Desc = dnnl::memory::desc;
+using Dims = dnnl::memory::dims;
+
+// The one CPU engine of this process, and the calling thread's stream on it.
+const dnnl::engine& cpu_engine();
+dnnl_stream_t thread_stream();
+
+// Memory of the calling thread that primitives use while they run; at least `bytes` long, valid until the next call.
+void* thread_scratchpad(size_t bytes);
+
+// An array in one of oneDNN's memory formats. Its plain form is row-major float over the same logical dimensions.
+class DnnlLayout : public Layout {
+ public:
+  explicit DnnlLayout(const Desc& desc);
+  ~DnnlLayout() override;
+
+  const Desc& desc() const { return desc_; }
+  size_t bytes() const override { return desc_.get_size(); }
+  std::string name() const override;
+  bool same(const Layout& other) const override;
+  void to_plain(const void* source, void* plain) const override;
+  void from_plain(const void* plain, void* destination) const override;
+  bool convert_from(const Layout& other, const void* source, void* destination) const override;
+
+ private:
+  struct Reorder;
+  const Reorder* reorder(const Desc& from, const Desc& to) const;
+  void run(const Desc& from, const void* source, const Desc& to, void* destination) const;
+
+  Desc desc_;
+  Desc plain_;
+  // Reorders used so far. The list only grows, so that threads may walk it while one adds to it.
+  mutable std::atomic<Reorder*> reorders_{nullptr};
+};
+
+Dims dims_of(const Shape& shape);
+// Row-major float; "any": oneDNN chooses.
+Desc row_major(const Dims& dims);
+Desc any_format(const Dims& dims);
+bool is_row_major(const Desc& desc);
+
+// For Buffer::representation: null where the format is row-major.
+LayoutPtr layout_of(const Desc& desc);
+
+// The format that the first planner of a buffer gave it, if it has these dimensions; row-major if there is none. A
+// layer that takes this one works on what its neighbour wrote without a reorder.
+Desc planned_format(const Buffer& buffer, const Dims& dims);
+
+// As oneDNN's logs print it: "aBcd16b".
+std::string format_name(const Desc& desc);
+
+}  // namespace caffe::onednn

@@ -1,0 +1,136 @@
+#include <optional>
+
+#include "backends/cpu/onednn/primitive.h"
+
+namespace caffe::onednn {
+namespace {
+
+using Forward = dnnl::inner_product_forward::primitive_desc;
+using BackwardData = dnnl::inner_product_backward_data::primitive_desc;
+using BackwardWeights = dnnl::inner_product_backward_weights::primitive_desc;
+
+// The bottom as oneDNN sees it: in the format its producer left, so that nothing is flattened; else a plain matrix. The
+// weights then have the bottom's dimensions too, and the same row-major order as Caffe's.
+Desc source_format(const Operation& operation) {
+  const InnerProductParameter& param = operation.param().inner_product_param();
+  const Blob& bottom = *operation.bottom[0];
+  if (&bottom.data() == &operation.top[0]->data()) throw Refusal{"cannot work in place"};
+  const int axis = bottom.shape().canonical_axis(param.axis());
+  const int64_t rows = bottom.shape().count(0, axis), columns = bottom.shape().count(axis);
+  const Buffer& buffer = bottom.data();
+  for (int i = 1; i < buffer.representations() && !param.transpose(); ++i) {
+    const auto* layout = dynamic_cast<const DnnlLayout*>(buffer.layout(i).get());
+    if (layout == nullptr) continue;
+    const Dims dims = layout->desc().get_dims();
+    if (dims.size() >= 2 && dims.size() <= 5 && dims[0] == rows) return layout->desc();
+  }
+  return row_major({rows, columns});
+}
+
+class InnerProduct : public DnnlImplementation {
+ public:
+  explicit InnerProduct(const Operation& operation)
+      : relu_(fuses_relu(operation)),
+        transpose_(operation.param().inner_product_param().transpose()),
+        bias_term_(operation.param().inner_product_param().bias_term()),
+        outputs_(operation.param().inner_product_param().num_output()),
+        source_(source_format(operation)),
+        destination_(row_major({source_.get_dims()[0], outputs_})),
+        weights_(free_weights()),
+        bias_(bias_term_ ? row_major({outputs_}) : Desc()),
+        forward_pd_(cpu_engine(), forward_kind(operation), source_, weights_, bias_, destination_, attributes(relu_)),
+        forward_(forward_pd_) {
+    if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
+    details_ = describe(forward_pd_, source_, destination_, relu_);
+    forward_.bind(DNNL_ARG_SRC, source_, operation.bottom[0]->data(), Access::kRead);
+    bind_weights(forward_, forward_pd_.weights_desc(), operation);
+    if (bias_term_) forward_.bind(DNNL_ARG_BIAS, bias_, operation.parameter(1).data(), Access::kRead);
+    forward_.bind(DNNL_ARG_DST, destination_, operation.top[0]->data(), Access::kWrite);
+    if (!operation.backward) return;
+    if (relu_) mask_.emplace(relu_mask(destination_, operation.top[0]->data(), operation.top[0]->diff()));
+    plan_gradients(operation);
+    if (propagates_down(operation, 0)) plan_backward_data(operation);
+  }
+
+  void forward() override { forward_.run(); }
+
+  void backward() override {
+    if (mask_) mask_->run();
+    if (gradients_) {
+      gradients_->set(DNNL_ARG_DIFF_WEIGHTS, weights_gradient_->begin());
+      if (bias_gradient_) gradients_->set(DNNL_ARG_DIFF_BIAS, bias_gradient_->begin());
+      gradients_->run();
+      weights_gradient_->end();
+      if (bias_gradient_) bias_gradient_->end();
+    }
+    if (data_) data_->run();
+  }
+
+ private:
+  // Caffe's transposed weights are the same matrix with its strides exchanged.
+  Desc free_weights() const {
+    Dims dims = source_.get_dims();
+    dims[0] = outputs_;
+    return transpose_ ? Desc(dims, dnnl::memory::data_type::f32, Dims{1, outputs_}) : any_format(dims);
+  }
+
+  void bind_weights(Step& step, const Desc& desc, const Operation& operation) const {
+    Buffer& buffer = operation.parameter(0).data();
+    if (transpose_) {
+      step.bind_plain(DNNL_ARG_WEIGHTS, desc, buffer, Access::kRead);
+    } else {
+      step.bind(DNNL_ARG_WEIGHTS, desc, buffer, Access::kRead);
+    }
+  }
+
+  void plan_gradients(const Operation& operation) {
+    const bool learns_bias = bias_term_ && operation.layer->learns(1);
+    if (!operation.layer->learns(0) && !learns_bias) return;
+    const Desc bias = learns_bias ? bias_ : Desc();
+    const auto description = [&](const Desc& source, const Desc& weights) {
+      return [=, this] {
+        return BackwardWeights(cpu_engine(), source, weights, bias, destination_, forward_pd_, strict_attributes());
+      };
+    };
+    const auto pd = prefer<BackwardWeights>({description(source_, forward_pd_.weights_desc()),
+                                             description(source_, weights_),
+                                             description(any_format(source_.get_dims()), weights_)});
+    gradients_.emplace(pd);
+    gradients_->bind(DNNL_ARG_SRC, pd.src_desc(), operation.bottom[0]->data(), Access::kRead);
+    gradients_->bind(DNNL_ARG_DIFF_DST, destination_, operation.top[0]->diff(), Access::kRead);
+    gradients_->bind(DNNL_ARG_DIFF_WEIGHTS, pd.diff_weights_desc(), nullptr);
+    weights_gradient_.emplace(pd.diff_weights_desc(),
+                              operation.layer->learns(0) ? &operation.parameter(0).diff() : nullptr, transpose_);
+    if (!learns_bias) return;
+    gradients_->bind(DNNL_ARG_DIFF_BIAS, bias_, nullptr);
+    bias_gradient_.emplace(bias_, &operation.parameter(1).diff());
+  }
+
+  void plan_backward_data(const Operation& operation) {
+    const auto description = [&](const Desc& source, const Desc& weights) {
+      return [=, this] {
+        return BackwardData(cpu_engine(), source, weights, destination_, forward_pd_, strict_attributes());
+      };
+    };
+    const auto pd = prefer<BackwardData>({description(source_, forward_pd_.weights_desc()),
+                                          description(source_, weights_),
+                                          description(any_format(source_.get_dims()), weights_)});
+    data_.emplace(pd);
+    data_->bind(DNNL_ARG_DIFF_DST, destination_, operation.top[0]->diff(), Access::kRead);
+    bind_weights(*data_, pd.weights_desc(), operation);
+    data_->bind(DNNL_ARG_DIFF_SRC, pd.diff_src_desc(), operation.bottom[0]->diff(), Access::kWrite);
+  }
+
+  bool relu_, transpose_, bias_term_;
+  int64_t outputs_;
+  Desc source_, destination_, weights_, bias_;
+  Forward forward_pd_;
+  Step forward_;
+  std::optional<Step> mask_, gradients_, data_;
+  std::optional<ParameterGradient> weights_gradient_, bias_gradient_;
+};
+
+CAFFE_REGISTER_IMPLEMENTATION(InnerProduct, onednn, make<InnerProduct>);
+
+}  // namespace
+}  // namespace caffe::onednn
