@@ -29,11 +29,10 @@ NetParameter parse(const std::string& prototxt) {
 }
 
 std::unique_ptr<Implementation> implement(const Operation& operation, const std::string& backend) {
-  if (backend.empty()) return make_portable(operation);
   for (const ImplementationFactory& factory : ImplementationRegistry::of(operation.param().type())) {
     if (factory.name == backend) return factory.make(operation);
   }
-  throw Refusal{"no such implementation"};
+  return make_portable(operation);
 }
 
 }  // namespace
@@ -92,6 +91,7 @@ SmallNet::SmallNet(const std::string& prototxt, const std::map<std::string, Shap
     operation.bottom = find(net.layer(i).bottom(), false);
     operation.top = find(net.layer(i).top(), true);
     operation.layer = add(net.layer(i), operation.bottom, operation.top);
+    if (i == 0) operation.layer->set_learns(options.learns);
     operation.propagate_down = propagate_down;
     operation.backward = options.backward;
     while (options.fuse && i + 1 < net.layer_size() && net.layer(i + 1).bottom(0) == net.layer(i).top(0) &&

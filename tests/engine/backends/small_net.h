@@ -23,6 +23,7 @@ class SmallNet {
     bool backward = true;
     bool fuse = false;  // in-place layers after another go along with it
     std::set<std::string> no_gradient = {};
+    std::vector<bool> learns = {};  // of the first layer's parameters; empty: all
     std::string values = "gaussian";  // or "integers": many ties
   };
 

@@ -1,7 +1,7 @@
 #include <optional>
 
 #include "backends/cpu/onednn/primitive.h"
-#include "backends/cpu/onednn/window.h"
+#include "layers/convolution_window.h"
 
 namespace caffe::onednn {
 namespace {
@@ -11,15 +11,6 @@ using BackwardData = dnnl::convolution_backward_data::primitive_desc;
 using BackwardWeights = dnnl::convolution_backward_weights::primitive_desc;
 
 constexpr auto kDirect = dnnl::algorithm::convolution_direct;  // Winograd would cost accuracy
-
-// One value per spatial axis of a field that may be given once for all.
-template <typename Field>
-Dims per_axis(const Field& field, bool two, int64_t h, int64_t w, int64_t otherwise, size_t axes) {
-  if (two) return {h, w};
-  Dims values(axes, otherwise);
-  for (size_t i = 0; i < axes && !field.empty(); ++i) values[i] = field.Get(field.size() == 1 ? 0 : static_cast<int>(i));
-  return values;
-}
 
 struct Formats {
   Dims source, weights, destination, bias;
@@ -48,16 +39,22 @@ Formats formats_of(const Operation& operation) {
   return formats;
 }
 
+// With dilation counted as oneDNN does: 0 is dense.
+Window dense_window(const Operation& operation) {
+  Window window = convolution_window(operation.param().convolution_param(), operation.bottom[0]->shape());
+  for (int64_t& dilation : window.dilation) --dilation;
+  return window;
+}
+
 class Convolution : public DnnlImplementation {
  public:
   explicit Convolution(const Operation& operation)
       : relu_(fuses_relu(operation)),
         dims_(formats_of(operation)),
-        window_(convolution_window(operation.param().convolution_param(), dims_.source.size() - 2)),
+        window_(dense_window(operation)),
         bias_(dims_.bias.empty() ? Desc() : row_major(dims_.bias)),
         forward_pd_(cpu_engine(), forward_kind(operation), kDirect, any_format(dims_.source), any_format(dims_.weights),
-                    bias_, any_format(dims_.destination), window_.stride, window_.dilation, window_.pad_before,
-                    window_.pad_after, attributes(relu_)) {
+                    bias_, any_format(dims_.destination), window_.stride, window_.dilation, window_.pad, window_.pad, attributes(relu_)) {
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
     details_ = describe(forward_pd_, forward_pd_.src_desc(), forward_pd_.dst_desc(), relu_);
     for (size_t i = 0; i < operation.bottom.size(); ++i) plan_forward(operation, i);
@@ -104,7 +101,7 @@ class Convolution : public DnnlImplementation {
     const auto describe_weights = [&](const Desc& source, const Desc& weights, const Desc& destination) {
       return [=, this] {
         return BackwardWeights(cpu_engine(), kDirect, source, weights, bias, destination, window_.stride,
-                               window_.dilation, window_.pad_before, window_.pad_after, forward_pd_,
+                               window_.dilation, window_.pad, window_.pad, forward_pd_,
                                strict_attributes());
       };
     };
@@ -142,7 +139,7 @@ class Convolution : public DnnlImplementation {
     const auto description = [&](const Desc& source, const Desc& weights, const Desc& destination) {
       return [=, this] {
         return BackwardData(cpu_engine(), kDirect, source, weights, destination, window_.stride, window_.dilation,
-                            window_.pad_before, window_.pad_after, forward_pd_, strict_attributes());
+                            window_.pad, window_.pad, forward_pd_, strict_attributes());
       };
     };
     const Desc source = forward_pd_.src_desc(), destination = forward_pd_.dst_desc();
@@ -166,19 +163,5 @@ class Convolution : public DnnlImplementation {
 CAFFE_REGISTER_IMPLEMENTATION(Convolution, onednn, make<Convolution>);
 
 }  // namespace
-
-Window convolution_window(const ConvolutionParameter& param, size_t axes) {
-  Window window;
-  window.kernel = per_axis(param.kernel_size(), param.has_kernel_h() || param.has_kernel_w(), param.kernel_h(),
-                           param.kernel_w(), 1, axes);
-  window.stride = per_axis(param.stride(), param.has_stride_h() || param.has_stride_w(), param.stride_h(),
-                           param.stride_w(), 1, axes);
-  window.pad_before =
-      per_axis(param.pad(), param.has_pad_h() || param.has_pad_w(), param.pad_h(), param.pad_w(), 0, axes);
-  window.dilation = per_axis(param.dilation(), false, 1, 1, 1, axes);
-  for (int64_t& dilation : window.dilation) --dilation;
-  window.pad_after = window.pad_before;
-  return window;
-}
 
 }  // namespace caffe::onednn

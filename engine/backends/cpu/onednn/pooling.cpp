@@ -1,13 +1,16 @@
 #include <optional>
 
 #include "backends/cpu/onednn/primitive.h"
-#include "backends/cpu/onednn/window.h"
 
 namespace caffe::onednn {
 namespace {
 
 using Forward = dnnl::pooling_forward::primitive_desc;
 using Backward = dnnl::pooling_backward::primitive_desc;
+
+struct Window {
+  Dims kernel, stride, dilation, pad_before, pad_after;  // dilation 0: dense
+};
 
 // The window, with as much padding after as the size of the top asks for.
 Window pooling_window(const PoolingParameter& param, const Dims& bottom, const Dims& top) {
