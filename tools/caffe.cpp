@@ -364,6 +364,7 @@ void run(const std::vector<std::string>& arguments) {
 }  // namespace caffe
 
 int main(int argc, char** argv) {
+  caffe::start_with_passive_threads(argv);
   return caffe::run_command("caffe",
                             [&] { caffe::run(std::vector<std::string>(argv + 1, argv + argc)); });
 }

@@ -1,6 +1,9 @@
 #include "tools/common/command.h"
 
+#include <unistd.h>
+
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 
@@ -45,6 +48,12 @@ int run_command(const std::string& program, const std::function<void()>& work) {
   } catch (const std::exception& error) {
     return report(program, error.what());
   }
+}
+
+void start_with_passive_threads(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  setenv("OMP_WAIT_POLICY", "passive", 1);
+  execv("/proc/self/exe", argv);
 }
 
 }  // namespace caffe
