@@ -184,11 +184,16 @@ void Solver::solve() {
     return;
   }
   if (param_.display() > 0 && iter_ % param_.display() == 0) {
-    net_->forward();
+    remember_loss(net_->forward());
     CAFFE_LOG_INFO("Iteration ", iter_, ", loss = ", smoothed_loss());
   }
   if (param_.test_interval() > 0 && iter_ % param_.test_interval() == 0) test_all();
   CAFFE_LOG_INFO("Optimization Done.");
+}
+
+void Solver::remember_loss(double loss) {
+  losses_.push_back(loss);
+  while (losses_.size() > static_cast<size_t>(param_.average_loss())) losses_.pop_front();
 }
 
 double Solver::smoothed_loss() const {

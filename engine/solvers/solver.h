@@ -116,6 +116,7 @@ class Solver {
   bool layouts_agree();
   bool test_due() const;
   void obey_requests();
+  void remember_loss(double loss);
 
   SolverParameter param_;
   SolverOptions options_;

@@ -69,8 +69,7 @@ Solver::StepResult Solver::train_iteration() {
   CAFFE_REQUIRE_CODE(!cancelled_, ErrorCode::kCancelled, "training was cancelled");
   StepResult result;
   result.loss = exchange_gradients(forward_backward());
-  losses_.push_back(result.loss);
-  while (losses_.size() > static_cast<size_t>(param_.average_loss())) losses_.pop_front();
+  remember_loss(result.loss);
   result.learning_rate = apply_update();
   return result;
 }

@@ -145,9 +145,11 @@ class Follower:
                 self.lines.append(line)
                 self.news.notify_all()
 
-    def await_text(self, text):
+    def await_text(self, text, among_new=False):
         with self.news:
-            assert self.news.wait_for(lambda: any(text in line for line in self.lines), SECONDS), f"no {text!r}"
+            first = len(self.lines) if among_new else 0
+            found = self.news.wait_for(lambda: any(text in line for line in self.lines[first:]), SECONDS)
+            assert found, f"no {text!r}"
 
     def log(self):
         self.thread.join(SECONDS)
@@ -184,7 +186,7 @@ def test_sighup_snapshots_and_sigint_stops_with_a_snapshot(endless, formats):
     process, follower = endless()
     process.send_signal(signal.SIGHUP)
     follower.await_text("Snapshotting solver state")
-    assert process.poll() is None
+    follower.await_text("Iteration", among_new=True)
     process.send_signal(signal.SIGINT)
     assert process.wait(SECONDS) == 0
     log = follower.log()
@@ -200,7 +202,7 @@ def test_the_effects_of_signals_can_be_exchanged(endless):
     process, follower = endless("-sigint_effect", "snapshot", "-sighup_effect", "stop")
     process.send_signal(signal.SIGINT)
     follower.await_text("Snapshotting solver state")
-    assert process.poll() is None
+    follower.await_text("Iteration", among_new=True)
     process.send_signal(signal.SIGHUP)
     assert process.wait(SECONDS) == 0
 
@@ -315,12 +317,12 @@ def test_a_wrong_command_line_is_explained(caffe, arguments, words):
     ("file", "old", "new", "words"),
     [
         (NET, 'type: "ReLU"', 'type: "Rectifier"', ["Unknown layer type: Rectifier (known types: ", "ReLU"]),
-        (NET, "stride: 2", "strides: 2", [f"{NET}:9:", "strides"]),
-        (SOLVER, "momentum: 0.9", "momentun: 0.9", [f"{SOLVER}:8:1", "momentun"]),
+        (NET, "stride: 2", "strides: 2", [f"{NET}:8:116: ", "strides"]),
+        (SOLVER, "momentum: 0.9", "momentun: 0.9", [f"{SOLVER}:8:9: ", "momentun"]),
         (SOLVER, 'lr_policy: "inv"', 'lr_policy: "invv"', ["invv", "known policies", "inv"]),
         (SOLVER, f'net: "{NET}"', 'net: "gone.prototxt"', ["gone.prototxt"]),
         (NET, 'source: "train_lmdb"', 'source: "gone_lmdb"', ["mnist", "gone_lmdb"]),
-        (NET, "num_output: 10", "num_output: 3", ["loss", "label"]),
+        (NET, "num_output: 10", "num_output: 3", ["[layer ", "found label", "expected 0 to 2"]),
         (NET, 'bottom: "ip1" top: "ip2"', 'bottom: "ip9" top: "ip2"', ["ip2", "ip9"]),
         (SOLVER, 'snapshot_prefix: "snap/', 'snapshot_prefix: "gone/', ["gone/lenet_tiny"]),
     ],
