@@ -8,8 +8,8 @@ import threading
 import time
 
 import pytest
-from conftest import SECONDS, Tool
-from logs import events, forms, values
+from caffe_logs import events, forms, values
+from command_line import SECONDS, Tool
 
 SOLVER = "lenet_tiny_solver.prototxt"
 NET = "lenet_tiny_train_test.prototxt"
