@@ -1,4 +1,5 @@
-// Turns MNIST's idx files into an LMDB or LevelDB of Datum records: keys 00000000 ..., 1 x height x width bytes, label.
+// Turns MNIST's idx files into an LMDB or LevelDB of Datum records: keys 00000000 ..., 1 x height x
+// width bytes, label.
 
 #include <cctype>
 #include <cstdio>
@@ -15,12 +16,12 @@
 namespace caffe {
 namespace {
 
-void convert(const std::string& images_path, const std::string& labels_path, const std::string& store,
-             const std::string& backend) {
+void convert(const std::string& images_path, const std::string& labels_path,
+             const std::string& store, const std::string& backend) {
   const IdxFile images = read_idx_images(images_path);
   const IdxFile labels = read_idx_labels(labels_path);
-  CAFFE_REQUIRE_CODE(images.items == labels.items, ErrorCode::kData, images_path, " holds ", images.items,
-                     " images, but ", labels_path, " ", labels.items, " labels");
+  CAFFE_REQUIRE_CODE(images.items == labels.items, ErrorCode::kData, images_path, " holds ",
+                     images.items, " images, but ", labels_path, " ", labels.items, " labels");
   std::string upper = backend;
   for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   const auto writer = create_records(upper, store);
@@ -40,13 +41,14 @@ void convert(const std::string& images_path, const std::string& labels_path, con
     writer->put(key, value);
   }
   writer->finish();
-  std::cout << "Wrote " << images.items << " records of 1 x " << images.height << " x " << images.width << " to "
-            << store << " (" << upper << ")\n";
+  std::cout << "Wrote " << images.items << " records of 1 x " << images.height << " x "
+            << images.width << " to " << store << " (" << upper << ")\n";
 }
 
 void run(int argc, char** argv) {
   Flags flags;
-  flags.add("backend", "lmdb", "kind of store: lmdb or leveldb").add_switch("help", "show this text");
+  flags.add("backend", "lmdb", "kind of store: lmdb or leveldb")
+      .add_switch("help", "show this text");
   add_log_flags(&flags);
   flags.parse({argv + 1, argv + argc});
   const auto& files = flags.positional();

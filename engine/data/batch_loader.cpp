@@ -21,7 +21,8 @@ constexpr std::align_val_t kAlignment{64};
 // The order of records within an epoch; keeps the two permutations around the current position.
 class RecordOrder {
  public:
-  RecordOrder(int64_t size, bool shuffle, uint64_t seed) : size_(size), shuffle_(shuffle), seed_(seed) {}
+  RecordOrder(int64_t size, bool shuffle, uint64_t seed)
+      : size_(size), shuffle_(shuffle), seed_(seed) {}
 
   int64_t record_at(int64_t position) {
     const int64_t index = position % size_;
@@ -42,14 +43,15 @@ class RecordOrder {
   std::optional<Permutation> permutation_;
 };
 
-// One batch in the making. Rows are claimed and finished under the loader's mutex and filled outside it.
+// One batch in the making. Rows are claimed and finished under the loader's mutex and filled
+// outside it.
 struct Slot {
   Batch batch;
   BatchRange range;
   Extents extents;
-  bool shaped = false;      // row 0 is done, the shape known and the memory there
-  int64_t claimed = 0;      // rows given to workers
-  int64_t unfinished = 0;   // rows not yet filled
+  bool shaped = false;     // row 0 is done, the shape known and the memory there
+  int64_t claimed = 0;     // rows given to workers
+  int64_t unfinished = 0;  // rows not yet filled
   std::exception_ptr error;
 
   bool open() const { return shaped && error == nullptr && claimed < range.count; }
@@ -64,7 +66,8 @@ void FloatBuffer::resize(int64_t size) {
   if (size > capacity_) {
     data_.reset();
     capacity_ = 0;
-    data_.reset(static_cast<float*>(::operator new[](static_cast<size_t>(size) * sizeof(float), kAlignment)));
+    data_.reset(static_cast<float*>(
+        ::operator new[](static_cast<size_t>(size) * sizeof(float), kAlignment)));
     capacity_ = size;
   }
   size_ = size;
@@ -78,8 +81,9 @@ class BatchLoader::Impl {
         transformer_(std::move(transformer)),
         schedule_(std::move(schedule)),
         options_(options) {
-    CAFFE_REQUIRE(options.threads >= 1 && options.prefetch >= 1, "a loader needs at least one thread and one batch, ",
-                  "found threads ", options.threads, ", prefetch ", options.prefetch);
+    CAFFE_REQUIRE(options.threads >= 1 && options.prefetch >= 1,
+                  "a loader needs at least one thread and one batch, ", "found threads ",
+                  options.threads, ", prefetch ", options.prefetch);
     // One more than is held ready: the batch that is being filled.
     slots_.resize(static_cast<size_t>(options.prefetch) + 1);
     try {
@@ -101,19 +105,24 @@ class BatchLoader::Impl {
 
   bool next(Batch& batch) {
     std::unique_lock lock(mutex_);
-    const auto due = [this] { return cancelled_ || (begun_ == 0 ? ended_ : slots_[head_].ready()); };
+    const auto due = [this] {
+      return cancelled_ || (begun_ == 0 ? ended_ : slots_[head_].ready());
+    };
     if (!due()) {
       const auto start = std::chrono::steady_clock::now();
       ready_.wait(lock, due);
-      seconds_waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      seconds_waited_ +=
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
-    CAFFE_REQUIRE_CODE(!cancelled_, ErrorCode::kCancelled, "loading of ", source_->name(), " was cancelled");
+    CAFFE_REQUIRE_CODE(!cancelled_, ErrorCode::kCancelled, "loading of ", source_->name(),
+                       " was cancelled");
     if (begun_ == 0) {
       if (schedule_error_) std::rethrow_exception(schedule_error_);
       return false;
     }
     Slot& slot = slots_[head_];
-    if (slot.error) std::rethrow_exception(slot.error);  // stays at the head: later calls throw it again
+    if (slot.error)
+      std::rethrow_exception(slot.error);  // stays at the head: later calls throw it again
     std::swap(batch, slot.batch);
     head_ = (head_ + 1) % slots_.size();
     --begun_;
@@ -149,8 +158,10 @@ class BatchLoader::Impl {
   DatumView datum_at(int64_t number) const {
     DatumView datum;
     const Record record = source_->read(number);
-    CAFFE_REQUIRE_CODE(try_parse_datum(record.value, datum), ErrorCode::kData, "is no Datum (", record.value.size(),
-                       " bytes that do not parse); the store must hold what convert_imageset writes");
+    CAFFE_REQUIRE_CODE(
+        try_parse_datum(record.value, datum), ErrorCode::kData, "is no Datum (",
+        record.value.size(),
+        " bytes that do not parse); the store must hold what convert_imageset writes");
     return datum;
   }
 
@@ -160,8 +171,8 @@ class BatchLoader::Impl {
     try {
       return body();
     } catch (Error& error) {
-      throw error.prepend(concat("record '", source_->read(number).key, "' (number ", number, ") of ",
-                                 source_->name()));
+      throw error.prepend(concat("record '", source_->read(number).key, "' (number ", number,
+                                 ") of ", source_->name()));
     }
   }
 
@@ -300,21 +311,24 @@ class BatchLoader::Impl {
   mutable std::mutex mutex_;
   std::condition_variable work_;   // something for a worker to do
   std::condition_variable ready_;  // something for next() to return
-  std::vector<Slot> slots_;  // a ring: batches begun, oldest first, are begun_ of them from head_ on
+  std::vector<Slot>
+      slots_;  // a ring: batches begun, oldest first, are begun_ of them from head_ on
   size_t head_ = 0;
   size_t begun_ = 0;
   int64_t next_batch_ = 0;
-  bool ended_ = false;      // the schedule has no more batches
-  bool failed_ = false;     // a batch holds an error: begin no more
+  bool ended_ = false;   // the schedule has no more batches
+  bool failed_ = false;  // a batch holds an error: begin no more
   bool cancelled_ = false;
   std::exception_ptr schedule_error_;
   double seconds_waited_ = 0;
   std::vector<std::thread> workers_;
 };
 
-BatchLoader::BatchLoader(std::shared_ptr<const RecordSource> source, std::shared_ptr<const Transformer> transformer,
-                         BatchSchedule schedule, const BatchLoaderOptions& options)
-    : impl_(std::make_unique<Impl>(std::move(source), std::move(transformer), std::move(schedule), options)) {}
+BatchLoader::BatchLoader(std::shared_ptr<const RecordSource> source,
+                         std::shared_ptr<const Transformer> transformer, BatchSchedule schedule,
+                         const BatchLoaderOptions& options)
+    : impl_(std::make_unique<Impl>(std::move(source), std::move(transformer), std::move(schedule),
+                                   options)) {}
 
 BatchLoader::~BatchLoader() = default;
 

@@ -46,19 +46,21 @@ struct BatchLoaderOptions {
   int prefetch = 4;  // batches held ready
 };
 
-// Reads, decodes and transforms batches ahead of the caller. Position p is record order_e(p mod size) of the source,
-// where e = p / size and order_e is the identity unless shuffling.
+// Reads, decodes and transforms batches ahead of the caller. Position p is record order_e(p mod
+// size) of the source, where e = p / size and order_e is the identity unless shuffling.
 class BatchLoader {
  public:
-  BatchLoader(std::shared_ptr<const RecordSource> source, std::shared_ptr<const Transformer> transformer,
-              BatchSchedule schedule, const BatchLoaderOptions& options);
+  BatchLoader(std::shared_ptr<const RecordSource> source,
+              std::shared_ptr<const Transformer> transformer, BatchSchedule schedule,
+              const BatchLoaderOptions& options);
   ~BatchLoader();
   BatchLoader(const BatchLoader&) = delete;
   BatchLoader& operator=(const BatchLoader&) = delete;
 
-  // The next batch, in the schedule's order; false after the last. The memory of the batch passed in is taken back
-  // for later batches, so a caller that always passes the same object causes no allocation. An error in a record is
-  // thrown when its batch is due, and again at every later call; it names the record. kCancelled after cancel().
+  // The next batch, in the schedule's order; false after the last. The memory of the batch passed
+  // in is taken back for later batches, so a caller that always passes the same object causes no
+  // allocation. An error in a record is thrown when its batch is due, and again at every later
+  // call; it names the record. kCancelled after cancel().
   bool next(Batch& batch);
 
   // Ends all waiting, from any thread.

@@ -8,7 +8,14 @@ namespace {
 constexpr int kMaxGroupDepth = 100;  // protobuf's default limit of nesting
 constexpr uint64_t kMaxLength = 0x7fffffff - 16;
 
-enum WireType { kVarint = 0, kFixed64 = 1, kLength = 2, kStartGroup = 3, kEndGroup = 4, kFixed32 = 5 };
+enum WireType {
+  kVarint = 0,
+  kFixed64 = 1,
+  kLength = 2,
+  kStartGroup = 3,
+  kEndGroup = 4,
+  kFixed32 = 5
+};
 
 // Walks over a message field by field; every step stays inside [at_, end_).
 class WireReader {
@@ -145,8 +152,8 @@ bool try_parse_datum(std::string_view value, DatumView& datum) {
 
 DatumView parse_datum(const Record& record, const std::string& source) {
   DatumView datum;
-  CAFFE_REQUIRE_CODE(try_parse_datum(record.value, datum), ErrorCode::kData, "record '", record.key, "' of ", source,
-                     " is no Datum (", record.value.size(),
+  CAFFE_REQUIRE_CODE(try_parse_datum(record.value, datum), ErrorCode::kData, "record '", record.key,
+                     "' of ", source, " is no Datum (", record.value.size(),
                      " bytes that do not parse); the store must hold what convert_imageset writes");
   return datum;
 }

@@ -19,7 +19,8 @@ struct DatumView {
   std::string_view wire;    // the whole message
 };
 
-// Reads the fields of a serialised Datum; accepts what protobuf accepts. False if `value` is no such message.
+// Reads the fields of a serialised Datum; accepts what protobuf accepts. False if `value` is no
+// such message.
 bool try_parse_datum(std::string_view value, DatumView& datum);
 
 // Throws kData "record '<key>' of <source> is no Datum ..." where try_parse_datum gives false.

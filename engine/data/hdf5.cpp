@@ -34,7 +34,8 @@ class Handle {
 // "a/b/c" -> "a", "a/b", "a/b/c".
 std::vector<std::string> prefixes(const std::string& name) {
   std::vector<std::string> result;
-  for (size_t slash = name.find('/', 1); slash != std::string::npos; slash = name.find('/', slash + 1)) {
+  for (size_t slash = name.find('/', 1); slash != std::string::npos;
+       slash = name.find('/', slash + 1)) {
     result.push_back(name.substr(0, slash));
   }
   result.push_back(name);
@@ -60,7 +61,8 @@ struct Hdf5File::State {
 
   bool exists(const std::string& name) const {
     if (name.empty() || name == "/") return true;
-    for (const std::string& prefix : prefixes(name)) {  // the library fails where a group on the way is missing
+    for (const std::string& prefix :
+         prefixes(name)) {  // the library fails where a group on the way is missing
       if (library.H5Lexists(file, prefix.c_str(), H5P_DEFAULT) <= 0) return false;
     }
     return true;
@@ -97,9 +99,11 @@ struct Hdf5File::State {
   void create_groups(const std::string& name) const {
     for (const std::string& prefix : prefixes(name)) {
       if (prefix.empty() || exists(prefix)) continue;
-      const Handle group(library.H5Gcreate2(file, prefix.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
-                         library.H5Gclose);
-      CAFFE_REQUIRE_CODE(group.valid(), ErrorCode::kIo, path, ": cannot create the group '", prefix, "'");
+      const Handle group(
+          library.H5Gcreate2(file, prefix.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+          library.H5Gclose);
+      CAFFE_REQUIRE_CODE(group.valid(), ErrorCode::kIo, path, ": cannot create the group '", prefix,
+                         "'");
     }
   }
 
@@ -107,11 +111,11 @@ struct Hdf5File::State {
     check(!exists(name), "there is a dataset '", name, "' already");
     const size_t slash = name.rfind('/');
     if (slash != std::string::npos) create_groups(name.substr(0, slash));
-    const Handle dataset(
-        library.H5Dcreate2(file, name.c_str(), type, space.get(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
-        library.H5Dclose);
-    const bool written = dataset.valid() && library.H5Dwrite(dataset.get(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT,
-                                                             values) >= 0;
+    const Handle dataset(library.H5Dcreate2(file, name.c_str(), type, space.get(), H5P_DEFAULT,
+                                            H5P_DEFAULT, H5P_DEFAULT),
+                         library.H5Dclose);
+    const bool written = dataset.valid() && library.H5Dwrite(dataset.get(), type, H5S_ALL, H5S_ALL,
+                                                             H5P_DEFAULT, values) >= 0;
     CAFFE_REQUIRE_CODE(written, ErrorCode::kIo, path, ": cannot write the dataset '", name, "'");
   }
 
@@ -157,11 +161,13 @@ std::vector<std::string> Hdf5File::children(const std::string& name) const {
   state_->check(state_->exists(path), "there is no group '", path, "'");
   const Handle group(library.H5Gopen2(state_->file, path.c_str(), H5P_DEFAULT), library.H5Gclose);
   H5G_info_t info{};
-  state_->check(group.valid() && library.H5Gget_info(group.get(), &info) >= 0, "'", path, "' is no group");
+  state_->check(group.valid() && library.H5Gget_info(group.get(), &info) >= 0, "'", path,
+                "' is no group");
   std::vector<std::string> names;
   for (hsize_t i = 0; i < info.nlinks; ++i) {
     const auto get = [&](char* to, size_t size) {
-      return library.H5Lget_name_by_idx(group.get(), ".", H5_INDEX_NAME, H5_ITER_INC, i, to, size, H5P_DEFAULT);
+      return library.H5Lget_name_by_idx(group.get(), ".", H5_INDEX_NAME, H5_ITER_INC, i, to, size,
+                                        H5P_DEFAULT);
     };
     const ssize_t length = get(nullptr, 0);
     state_->check(length >= 0, "the names in group '", path, "' cannot be read");
@@ -184,11 +190,12 @@ Shape Hdf5File::read_floats(const std::string& name, std::vector<float>& values)
   const Handle dataset = state_->dataset(name);
   const H5T_class_t kind = library.H5Tget_class(state_->type_of(dataset, name).get());
   state_->check(kind == H5T_FLOAT || kind == H5T_INTEGER, "dataset '", name,
-                "' holds neither floats nor integers (HDF5 type class ", static_cast<int>(kind), ")");
+                "' holds neither floats nor integers (HDF5 type class ", static_cast<int>(kind),
+                ")");
   const Shape shape = state_->shape_of(dataset, name);
   values.resize(static_cast<size_t>(shape.count()));
-  state_->check(values.empty() || library.H5Dread(dataset.get(), library.native_float, H5S_ALL, H5S_ALL, H5P_DEFAULT,
-                                                  values.data()) >= 0,
+  state_->check(values.empty() || library.H5Dread(dataset.get(), library.native_float, H5S_ALL,
+                                                  H5S_ALL, H5P_DEFAULT, values.data()) >= 0,
                 "dataset '", name, "' cannot be read: the file is damaged or truncated");
   return shape;
 }
@@ -199,12 +206,12 @@ int64_t Hdf5File::read_int(const std::string& name) const {
   const Handle dataset = state_->dataset(name);
   const H5T_class_t kind = library.H5Tget_class(state_->type_of(dataset, name).get());
   const Shape shape = state_->shape_of(dataset, name);
-  state_->check(kind == H5T_INTEGER && shape.count() == 1, "dataset '", name, "' is not one integer: its shape is ",
-                shape.str());
+  state_->check(kind == H5T_INTEGER && shape.count() == 1, "dataset '", name,
+                "' is not one integer: its shape is ", shape.str());
   long long value = 0;
-  state_->check(
-      library.H5Dread(dataset.get(), library.native_llong, H5S_ALL, H5S_ALL, H5P_DEFAULT, &value) >= 0, "dataset '",
-      name, "' cannot be read: the file is damaged or truncated");
+  state_->check(library.H5Dread(dataset.get(), library.native_llong, H5S_ALL, H5S_ALL, H5P_DEFAULT,
+                                &value) >= 0,
+                "dataset '", name, "' cannot be read: the file is damaged or truncated");
   return value;
 }
 
@@ -213,7 +220,8 @@ std::string Hdf5File::read_string(const std::string& name) const {
   const Hdf5Library& library = state_->library;
   const Handle dataset = state_->dataset(name);
   const Handle type = state_->type_of(dataset, name);
-  state_->check(library.H5Tget_class(type.get()) == H5T_STRING && state_->shape_of(dataset, name).count() == 1,
+  state_->check(library.H5Tget_class(type.get()) == H5T_STRING &&
+                    state_->shape_of(dataset, name).count() == 1,
                 "dataset '", name, "' is not one string");
   std::string text;
   bool read = false;
@@ -224,7 +232,8 @@ std::string Hdf5File::read_string(const std::string& name) const {
     library.H5free_memory(value);
   } else {
     text.resize(library.H5Tget_size(type.get()));
-    read = library.H5Dread(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()) >= 0;
+    read =
+        library.H5Dread(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()) >= 0;
     text.resize(std::min(text.size(), text.find('\0')));
   }
   state_->check(read, "dataset '", name, "' cannot be read: the file is damaged or truncated");

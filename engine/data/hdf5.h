@@ -9,9 +9,10 @@
 
 namespace caffe {
 
-// An HDF5 file. libhdf5 is loaded when the first file is opened (so that nothing else needs it); where it is missing,
-// opening throws kIo with the package to install. Names are paths within the file: "data/conv1/0". Errors are kIo or
-// kData and name the file and the dataset. Objects of one file must be used by one thread at a time.
+// An HDF5 file. libhdf5 is loaded when the first file is opened (so that nothing else needs it);
+// where it is missing, opening throws kIo with the package to install. Names are paths within the
+// file: "data/conv1/0". Errors are kIo or kData and name the file and the dataset. Objects of one
+// file must be used by one thread at a time.
 class Hdf5File {
  public:
   static Hdf5File open(const std::string& path);    // to read
@@ -35,10 +36,12 @@ class Hdf5File {
   // Groups on the way are created. A name that exists already is an error, but for groups.
   void create_group(const std::string& name);
   void write_floats(const std::string& dataset, const Shape& shape, const float* values);
-  void write_int(const std::string& dataset, int32_t value);  // shape [1], as Caffe's solver state has it
+  void write_int(const std::string& dataset,
+                 int32_t value);  // shape [1], as Caffe's solver state has it
   void write_string(const std::string& dataset, const std::string& text);
 
-  // Writes everything to the disk and closes; only this reports a full disk. Later calls are errors.
+  // Writes everything to the disk and closes; only this reports a full disk. Later calls are
+  // errors.
   void close();
 
  private:

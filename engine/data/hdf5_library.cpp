@@ -11,7 +11,8 @@
 namespace caffe {
 namespace {
 
-// Debian and Ubuntu call the library libhdf5_serial, others libhdf5; the numbers are those of 1.10, 1.12 and 1.14.
+// Debian and Ubuntu call the library libhdf5_serial, others libhdf5; the numbers are those
+// of 1.10, 1.12 and 1.14.
 std::vector<std::string> candidates() {
   std::vector<std::string> names;
   if (const char* chosen = std::getenv("CAFFE_HDF5_LIBRARY")) names.emplace_back(chosen);
@@ -27,7 +28,8 @@ void* open_library() {
     if (void* library = ::dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
   }
   fail(ErrorCode::kIo,
-       "libhdf5 not found: install it (Debian, Ubuntu: apt-get install libhdf5-103-1, or libhdf5-310 on newer ones), or "
+       "libhdf5 not found: install it (Debian, Ubuntu: apt-get install libhdf5-103-1, or "
+       "libhdf5-310 on newer ones), or "
        "name its file in the environment variable CAFFE_HDF5_LIBRARY");
 }
 
@@ -38,18 +40,22 @@ void* symbol(void* library, const char* name) {
   return address;
 }
 
-hid_t type_number(void* library, const char* name) { return *static_cast<hid_t*>(symbol(library, name)); }
+hid_t type_number(void* library, const char* name) {
+  return *static_cast<hid_t*>(symbol(library, name));
+}
 
 Hdf5Library load() {
   void* handle = open_library();  // never closed: the library registers work to be done at exit
   Hdf5Library library;
-#define CAFFE_HDF5_LOAD(name) library.name = reinterpret_cast<decltype(library.name)>(symbol(handle, #name));
+#define CAFFE_HDF5_LOAD(name) \
+  library.name = reinterpret_cast<decltype(library.name)>(symbol(handle, #name));
   CAFFE_HDF5_FUNCTIONS(CAFFE_HDF5_LOAD)
 #undef CAFFE_HDF5_LOAD
   unsigned major = 0, minor = 0, release = 0;
   library.H5get_libversion(&major, &minor, &release);
-  CAFFE_REQUIRE_CODE(major > 1 || (major == 1 && minor >= 10), ErrorCode::kIo, "libhdf5 is version ", major, ".", minor,
-                     ".", release, ", expected 1.10 or later");
+  CAFFE_REQUIRE_CODE(major > 1 || (major == 1 && minor >= 10), ErrorCode::kIo,
+                     "libhdf5 is version ", major, ".", minor, ".", release,
+                     ", expected 1.10 or later");
   CAFFE_REQUIRE_CODE(library.H5open() >= 0, ErrorCode::kIo, "libhdf5 cannot be started");
   library.H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // errors are ours to report
   library.native_float = type_number(handle, "H5T_NATIVE_FLOAT_g");

@@ -13,7 +13,8 @@ struct IdxFile {
   std::string values;  // items x height x width
 };
 
-// Reads images (magic number 2051) or labels (2049). Throws kIo or kData naming the file and what is wrong.
+// Reads images (magic number 2051) or labels (2049). Throws kIo or kData naming the file and what
+// is wrong.
 IdxFile read_idx_images(const std::string& path);
 IdxFile read_idx_labels(const std::string& path);
 

@@ -26,21 +26,25 @@
 namespace caffe {
 namespace {
 
-bool begins(std::string_view bytes, std::string_view magic) { return bytes.substr(0, magic.size()) == magic; }
+bool begins(std::string_view bytes, std::string_view magic) {
+  return bytes.substr(0, magic.size()) == magic;
+}
 
 // BMP, GIF and PNM.
 void decode_other(std::string_view bytes, ColorMode mode, Image& image) {
   const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
   const int size = static_cast<int>(std::min<size_t>(bytes.size(), INT32_MAX));
   int width = 0, height = 0, stored = 0;
-  CAFFE_REQUIRE_CODE(stbi_info_from_memory(data, size, &width, &height, &stored) == 1, ErrorCode::kData,
-                     "holds ", bytes.size(), " bytes that are no JPEG, PNG, BMP, GIF or PNM image");
+  CAFFE_REQUIRE_CODE(stbi_info_from_memory(data, size, &width, &height, &stored) == 1,
+                     ErrorCode::kData, "holds ", bytes.size(),
+                     " bytes that are no JPEG, PNG, BMP, GIF or PNM image");
   check_image_size(height, width);
   const bool gray_file = stored <= 2;
   const int wanted = gray_file ? 1 : mode == ColorMode::kUnchanged && stored == 4 ? 4 : 3;
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
       stbi_load_from_memory(data, size, &width, &height, &stored, wanted), stbi_image_free);
-  CAFFE_REQUIRE_CODE(pixels != nullptr, ErrorCode::kData, "holds a damaged image of ", bytes.size(), " bytes");
+  CAFFE_REQUIRE_CODE(pixels != nullptr, ErrorCode::kData, "holds a damaged image of ", bytes.size(),
+                     " bytes");
   const int channels = mode == ColorMode::kGray ? 1 : mode == ColorMode::kColor ? 3 : wanted;
   image.reshape(channels, height, width);
   const size_t count = static_cast<size_t>(height) * width;
@@ -96,7 +100,8 @@ void Image::reshape(int new_channels, int new_height, int new_width) {
 void check_image_size(int64_t height, int64_t width) {
   constexpr int64_t kMostPixels = int64_t{1} << 28;
   CAFFE_REQUIRE_CODE(height > 0 && width > 0 && height <= kMostPixels / width, ErrorCode::kData,
-                     "holds an image of ", height, " x ", width, " pixels, expected 1 to ", kMostPixels);
+                     "holds an image of ", height, " x ", width, " pixels, expected 1 to ",
+                     kMostPixels);
 }
 
 void decode_image(std::string_view bytes, ColorMode mode, Image& image) {
@@ -111,8 +116,9 @@ void decode_image(std::string_view bytes, ColorMode mode, Image& image) {
 }
 
 void resize_image(const Image& from, int height, int width, Image& to) {
-  CAFFE_REQUIRE(from.height > 0 && from.width > 0 && height > 0 && width > 0, "cannot resize an image of ",
-                from.height, " x ", from.width, " to ", height, " x ", width);
+  CAFFE_REQUIRE(from.height > 0 && from.width > 0 && height > 0 && width > 0,
+                "cannot resize an image of ", from.height, " x ", from.width, " to ", height, " x ",
+                width);
   const int channels = from.channels;
   to.reshape(channels, height, width);
   const std::vector<Tap> columns = taps(from.width, width);
@@ -132,8 +138,10 @@ void resize_image(const Image& from, int height, int width, Image& to) {
       const int right = column.next * channels;
       for (int c = 0; c < channels; ++c) {
         const int top = above[left + c] * (kOne - column.weight) + above[right + c] * column.weight;
-        const int bottom = below[left + c] * (kOne - column.weight) + below[right + c] * column.weight;
-        *out++ = static_cast<uint8_t>((top * (kOne - row.weight) + bottom * row.weight + kHalf) >> (2 * kTapBits));
+        const int bottom =
+            below[left + c] * (kOne - column.weight) + below[right + c] * column.weight;
+        *out++ = static_cast<uint8_t>((top * (kOne - row.weight) + bottom * row.weight + kHalf) >>
+                                      (2 * kTapBits));
       }
     }
   }

@@ -6,7 +6,8 @@
 
 namespace caffe {
 
-// Pixels as OpenCV holds them: interleaved rows, height x width x channels, colours in the order B, G, R(, A).
+// Pixels as OpenCV holds them: interleaved rows, height x width x channels, colours in the order B,
+// G, R(, A).
 struct Image {
   int channels = 0;
   int height = 0;
@@ -22,13 +23,14 @@ enum class ColorMode {
   kGray,       // 1 channel
 };
 
-// Decodes a JPEG, PNG, BMP, GIF (first frame) or PNM file into `image`, whose memory is reused. 16-bit files are
-// reduced to 8 bits. Values are those of OpenCV's imdecode (JPEG: integer DCT, smooth chroma upsampling; no EXIF
-// rotation). Throws kData saying what is wrong with the bytes; the caller puts the record in front.
+// Decodes a JPEG, PNG, BMP, GIF (first frame) or PNM file into `image`, whose memory is reused.
+// 16-bit files are reduced to 8 bits. Values are those of OpenCV's imdecode (JPEG: integer DCT,
+// smooth chroma upsampling; no EXIF rotation). Throws kData saying what is wrong with the bytes;
+// the caller puts the record in front.
 void decode_image(std::string_view bytes, ColorMode mode, Image& image);
 
-// Bilinear, pixel centres at half coordinates, border repeated, 11-bit weights: OpenCV's INTER_LINEAR within one
-// grey level. `to` must be another object than `from`.
+// Bilinear, pixel centres at half coordinates, border repeated, 11-bit weights: OpenCV's
+// INTER_LINEAR within one grey level. `to` must be another object than `from`.
 void resize_image(const Image& from, int height, int width, Image& to);
 
 }  // namespace caffe

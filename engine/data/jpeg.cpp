@@ -25,7 +25,8 @@ void on_error(j_common_ptr info) {
   std::longjmp(errors->out, 1);
 }
 
-// A file that ends early would be filled up with grey: an error here. Other warnings leave a usable image.
+// A file that ends early would be filled up with grey: an error here. Other warnings leave a usable
+// image.
 void on_message(j_common_ptr info, int level) {
   if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) on_error(info);
 }
@@ -87,21 +88,22 @@ void cmyk_to_image(const Image& inks, Image& image) {
 void decode_jpeg(std::string_view bytes, ColorMode mode, Image& image) {
   Decoder decoder;
   jpeg_decompress_struct& info = decoder.info;
-  CAFFE_REQUIRE_CODE(read_header(decoder, bytes), ErrorCode::kData, "holds a damaged JPEG: ",
-                     decoder.errors.message);
+  CAFFE_REQUIRE_CODE(read_header(decoder, bytes), ErrorCode::kData,
+                     "holds a damaged JPEG: ", decoder.errors.message);
   const int height = static_cast<int>(info.image_height);
   const int width = static_cast<int>(info.image_width);
   check_image_size(height, width);
-  const bool gray = mode == ColorMode::kGray || (mode == ColorMode::kUnchanged && info.num_components == 1);
+  const bool gray =
+      mode == ColorMode::kGray || (mode == ColorMode::kUnchanged && info.num_components == 1);
   image.reshape(gray ? 1 : 3, height, width);
   Image inks;
   const bool cmyk = info.num_components == 4;
   if (cmyk) inks.reshape(4, height, width);
   info.out_color_space = cmyk ? JCS_CMYK : gray ? JCS_GRAYSCALE : JCS_EXT_BGR;
   Image& target = cmyk ? inks : image;
-  CAFFE_REQUIRE_CODE(
-      read_rows(decoder, target.pixels.data(), static_cast<size_t>(width) * static_cast<size_t>(target.channels)),
-      ErrorCode::kData, "holds a damaged JPEG: ", decoder.errors.message);
+  CAFFE_REQUIRE_CODE(read_rows(decoder, target.pixels.data(),
+                               static_cast<size_t>(width) * static_cast<size_t>(target.channels)),
+                     ErrorCode::kData, "holds a damaged JPEG: ", decoder.errors.message);
   if (cmyk) cmyk_to_image(inks, image);
 }
 

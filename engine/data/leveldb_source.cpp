@@ -1,6 +1,7 @@
-// LevelDB opens a database exclusively and rewrites its logs, so it is given a private folder of links to the
-// database's files: several readers and read-only folders then do no harm. The records are copied once, in key order,
-// into an unlinked temporary file that is mapped; the private folder is gone before open_records returns.
+// LevelDB opens a database exclusively and rewrites its logs, so it is given a private folder of
+// links to the database's files: several readers and read-only folders then do no harm. The records
+// are copied once, in key order, into an unlinked temporary file that is mapped; the private folder
+// is gone before open_records returns.
 
 #include <fcntl.h>
 #include <leveldb/db.h>
@@ -29,7 +30,8 @@ class Spool {
   Spool() {
     std::string name = ScratchFolder::temporary("caffe-records-XXXXXX");
     descriptor_ = ::mkstemp(name.data());
-    CAFFE_REQUIRE_CODE(descriptor_ >= 0, ErrorCode::kIo, "cannot create ", name, ": ", std::strerror(errno));
+    CAFFE_REQUIRE_CODE(descriptor_ >= 0, ErrorCode::kIo, "cannot create ", name, ": ",
+                       std::strerror(errno));
     ::unlink(name.c_str());
   }
   ~Spool() { ::close(descriptor_); }
@@ -47,8 +49,9 @@ class Spool {
     while (left > 0) {
       const ssize_t written = ::write(descriptor_, from, left);
       if (written < 0 && errno == EINTR) continue;
-      CAFFE_REQUIRE_CODE(written > 0, ErrorCode::kIo, "cannot copy records to a temporary file: ",
-                         std::strerror(errno), "; set TMPDIR to a folder with more room");
+      CAFFE_REQUIRE_CODE(written > 0, ErrorCode::kIo,
+                         "cannot copy records to a temporary file: ", std::strerror(errno),
+                         "; set TMPDIR to a folder with more room");
       from += written;
       left -= static_cast<size_t>(written);
     }
@@ -90,14 +93,15 @@ class LevelDbSource final : public RecordSource {
 
  private:
   void check(const leveldb::Status& status) const {
-    CAFFE_REQUIRE_CODE(status.ok(), ErrorCode::kData, "cannot read the LevelDB ", name(), ": ", status.ToString());
+    CAFFE_REQUIRE_CODE(status.ok(), ErrorCode::kData, "cannot read the LevelDB ", name(), ": ",
+                       status.ToString());
   }
 
   // Tables, logs and manifests are only read, or unlinked, by the library; CURRENT is replaced.
   static void link_files(const fs::path& from, const fs::path& to) {
     std::error_code error;
-    CAFFE_REQUIRE_CODE(fs::is_directory(from, error), ErrorCode::kIo, "cannot open the LevelDB ", from.string(),
-                       ": there is no such folder");
+    CAFFE_REQUIRE_CODE(fs::is_directory(from, error), ErrorCode::kIo, "cannot open the LevelDB ",
+                       from.string(), ": there is no such folder");
     CAFFE_REQUIRE_CODE(fs::exists(from / "CURRENT", error), ErrorCode::kData, from.string(),
                        " is no LevelDB: it has no file CURRENT");
     try {
@@ -107,7 +111,8 @@ class LevelDbSource final : public RecordSource {
         if (file == "CURRENT") {
           fs::copy_file(entry.path(), to / file);
           fs::permissions(to / file, fs::perms::owner_write, fs::perm_options::add);
-        } else if (kind == ".ldb" || kind == ".sst" || kind == ".log" || file.starts_with("MANIFEST-")) {
+        } else if (kind == ".ldb" || kind == ".sst" || kind == ".log" ||
+                   file.starts_with("MANIFEST-")) {
           fs::create_symlink(entry.path(), to / file);
         }
       }
@@ -165,7 +170,8 @@ class LevelDbWriter final : public RecordWriter {
 
  private:
   void check(const leveldb::Status& status) const {
-    CAFFE_REQUIRE_CODE(status.ok(), ErrorCode::kIo, "cannot write the LevelDB ", path_, ": ", status.ToString());
+    CAFFE_REQUIRE_CODE(status.ok(), ErrorCode::kIo, "cannot write the LevelDB ", path_, ": ",
+                       status.ToString());
   }
 
   const std::string path_;
@@ -179,7 +185,9 @@ std::unique_ptr<RecordWriter> create_leveldb(const std::string& path) {
   return std::make_unique<LevelDbWriter>(path);
 }
 
-std::shared_ptr<RecordSource> open_leveldb(const std::string& path) { return std::make_shared<LevelDbSource>(path); }
+std::shared_ptr<RecordSource> open_leveldb(const std::string& path) {
+  return std::make_shared<LevelDbSource>(path);
+}
 
 const bool readable = RecordBackends::add("LEVELDB", open_leveldb);
 const bool writable = RecordWriters::add("LEVELDB", create_leveldb);

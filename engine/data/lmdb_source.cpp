@@ -1,7 +1,7 @@
-// Read-only access to LMDB files (format of LMDB 0.9, 64-bit little-endian), without liblmdb: no lock file, no
-// reader table, and a damaged file gives an error where the library would crash. The tree is walked once when the
-// file is opened; after that a record is two views into the map. Pages that hold only large values are not touched
-// by the walk.
+// Read-only access to LMDB files (format of LMDB 0.9, 64-bit little-endian), without liblmdb: no
+// lock file, no reader table, and a damaged file gives an error where the library would crash. The
+// tree is walked once when the file is opened; after that a record is two views into the map. Pages
+// that hold only large values are not touched by the walk.
 
 #include <sys/stat.h>
 
@@ -30,7 +30,8 @@ constexpr uint16_t kDupSort = 0x04;
 constexpr int kMaxDepth = 32;  // the library's own limit of a cursor's stack
 
 template <typename T>
-T load(const char* from) {  // the map gives no guarantee of alignment once offsets come from the file
+T load(
+    const char* from) {  // the map gives no guarantee of alignment once offsets come from the file
   T value;
   std::memcpy(&value, from, sizeof(T));
   return value;
@@ -62,24 +63,27 @@ struct Entry {
 
 class LmdbSource final : public RecordSource {
  public:
-  LmdbSource(const std::string& path, const std::string& file) : RecordSource(path), file_(file), map_(file) {
+  LmdbSource(const std::string& path, const std::string& file)
+      : RecordSource(path), file_(file), map_(file) {
     meta_ = newest_meta();
     const Tree& tree = meta_.main;
-    CAFFE_REQUIRE_CODE((tree.flags & kDupSort) == 0, ErrorCode::kData, file_,
-                       ": has several values per key (MDB_DUPSORT), expected a plain key-value database as "
-                       "convert_imageset writes");
+    CAFFE_REQUIRE_CODE(
+        (tree.flags & kDupSort) == 0, ErrorCode::kData, file_,
+        ": has several values per key (MDB_DUPSORT), expected a plain key-value database as "
+        "convert_imageset writes");
     CAFFE_REQUIRE_CODE(tree.entries > 0 && tree.root != kNoPage, ErrorCode::kData, file_,
                        ": the database is empty, expected at least one record");
     const uint64_t pages = map_.size() / meta_.page_size + 1;
     check(tree.depth >= 1 && tree.depth <= kMaxDepth, "tree depth ", tree.depth, " is impossible");
-    check(tree.branch_pages <= pages && tree.leaf_pages <= pages && tree.entries <= map_.size() / kNodeHeader,
-          "its counts (", tree.branch_pages, " branch pages, ", tree.leaf_pages, " leaf pages, ", tree.entries,
-          " records) do not fit into a file of ", map_.size(), " bytes");
+    check(tree.branch_pages <= pages && tree.leaf_pages <= pages &&
+              tree.entries <= map_.size() / kNodeHeader,
+          "its counts (", tree.branch_pages, " branch pages, ", tree.leaf_pages, " leaf pages, ",
+          tree.entries, " records) do not fit into a file of ", map_.size(), " bytes");
     pages_left_ = tree.branch_pages + tree.leaf_pages;
     entries_.reserve(tree.entries);
     walk(tree.root, 1);
-    check(entries_.size() == tree.entries, "holds ", entries_.size(), " records where its header says ",
-          tree.entries);
+    check(entries_.size() == tree.entries, "holds ", entries_.size(),
+          " records where its header says ", tree.entries);
   }
 
   int64_t size() const override { return static_cast<int64_t>(entries_.size()); }
@@ -93,17 +97,19 @@ class LmdbSource final : public RecordSource {
   template <typename... Parts>
   void check(bool condition, const Parts&... parts) const {
     if (!condition) [[unlikely]] {
-      fail(ErrorCode::kData, file_, ": truncated or damaged LMDB: ", parts..., "; copy or create it again");
+      fail(ErrorCode::kData, file_, ": truncated or damaged LMDB: ", parts...,
+           "; copy or create it again");
     }
   }
 
   bool read_meta(size_t offset, Meta& meta) const {
-    // Offsets within a page: header 16; then magic, version, address, map size, two trees of 48 bytes, last page,
-    // transaction. The first tree's pad field holds the page size.
+    // Offsets within a page: header 16; then magic, version, address, map size, two trees of 48
+    // bytes, last page, transaction. The first tree's pad field holds the page size.
     if (offset > map_.size() || map_.size() - offset < kPageHeader + 24 + 2 * 48 + 16) return false;
     const char* page = map_.data() + offset;
     const char* body = page + kPageHeader;
-    if ((load<uint16_t>(page + 10) & kMetaPage) == 0 || load<uint32_t>(body) != kMagic) return false;
+    if ((load<uint16_t>(page + 10) & kMetaPage) == 0 || load<uint32_t>(body) != kMagic)
+      return false;
     const uint32_t version = load<uint32_t>(body + 4);
     CAFFE_REQUIRE_CODE(version == kVersion, ErrorCode::kData, file_, ": LMDB data format ", version,
                        ", this reader knows format ", kVersion, " (LMDB 0.9)");
@@ -128,10 +134,12 @@ class LmdbSource final : public RecordSource {
     if (have_first) {
       have_second = read_meta(first.page_size, second);
     } else {
-      for (size_t size = 256; size <= 65536 && !have_second; size *= 2) have_second = read_meta(size, second);
+      for (size_t size = 256; size <= 65536 && !have_second; size *= 2)
+        have_second = read_meta(size, second);
     }
-    CAFFE_REQUIRE_CODE(have_first || have_second, ErrorCode::kData, file_,
-                       ": is not an LMDB data file of a 64-bit little-endian machine (no valid header page)");
+    CAFFE_REQUIRE_CODE(
+        have_first || have_second, ErrorCode::kData, file_,
+        ": is not an LMDB data file of a 64-bit little-endian machine (no valid header page)");
     if (!have_second) return first;
     if (!have_first) return second;
     return second.transaction > first.transaction ? second : first;
@@ -140,11 +148,13 @@ class LmdbSource final : public RecordSource {
   // Start of a page whose first `bytes` bytes lie inside the file.
   const char* page_at(uint64_t page, uint64_t bytes) const {
     const uint64_t size = map_.size();
-    check(page >= 2 && page <= meta_.last_page, "a link leads to page ", page, " of ", meta_.last_page + 1);
-    check(page <= size / meta_.page_size, "page ", page, " lies behind the end of the file (", size, " bytes)");
-    const uint64_t start = page * meta_.page_size;
-    check(bytes <= size - start, "page ", page, " (", bytes, " bytes) runs over the end of the file (", size,
+    check(page >= 2 && page <= meta_.last_page, "a link leads to page ", page, " of ",
+          meta_.last_page + 1);
+    check(page <= size / meta_.page_size, "page ", page, " lies behind the end of the file (", size,
           " bytes)");
+    const uint64_t start = page * meta_.page_size;
+    check(bytes <= size - start, "page ", page, " (", bytes,
+          " bytes) runs over the end of the file (", size, " bytes)");
     return map_.data() + start;
   }
 
@@ -152,21 +162,22 @@ class LmdbSource final : public RecordSource {
     check(pages_left_ > 0, "more tree pages are linked than its header counts");
     --pages_left_;  // also ends every walk around a cycle
     const char* page = page_at(number, meta_.page_size);
-    check(load<uint64_t>(page) == number, "page ", number, " carries the number ", load<uint64_t>(page));
+    check(load<uint64_t>(page) == number, "page ", number, " carries the number ",
+          load<uint64_t>(page));
     const uint16_t flags = load<uint16_t>(page + 10);
     const size_t lower = load<uint16_t>(page + 12);
     const size_t upper = load<uint16_t>(page + 14);
     const bool leaf = level == meta_.main.depth;
-    check((flags & (kBranchPage | kLeafPage | kLeaf2Page)) == (leaf ? kLeafPage : kBranchPage), "page ", number,
-          " has flags ", flags, ", expected a ", leaf ? "leaf" : "branch");
+    check((flags & (kBranchPage | kLeafPage | kLeaf2Page)) == (leaf ? kLeafPage : kBranchPage),
+          "page ", number, " has flags ", flags, ", expected a ", leaf ? "leaf" : "branch");
     // 65536-byte pages would need a wider `upper`; the library stops at 32768 for that reason.
-    check(lower >= kPageHeader && lower <= upper && upper <= meta_.page_size && lower % 2 == 0, "page ", number,
-          " has impossible bounds ", lower, " and ", upper);
+    check(lower >= kPageHeader && lower <= upper && upper <= meta_.page_size && lower % 2 == 0,
+          "page ", number, " has impossible bounds ", lower, " and ", upper);
     const size_t nodes = (lower - kPageHeader) / 2;
     for (size_t i = 0; i < nodes; ++i) {
       const size_t offset = load<uint16_t>(page + kPageHeader + 2 * i);
-      check(offset >= upper && offset + kNodeHeader <= meta_.page_size, "page ", number, " node ", i,
-            " lies at impossible offset ", offset);
+      check(offset >= upper && offset + kNodeHeader <= meta_.page_size, "page ", number, " node ",
+            i, " lies at impossible offset ", offset);
       const char* node = page + offset;
       const size_t room = meta_.page_size - offset - kNodeHeader;
       const uint16_t key_size = load<uint16_t>(node + 6);
@@ -183,8 +194,8 @@ class LmdbSource final : public RecordSource {
     const uint32_t value_size = load<uint32_t>(node);
     const uint16_t flags = load<uint16_t>(node + 4);
     const char* key = node + kNodeHeader;
-    CAFFE_REQUIRE_CODE((flags & kSubData) == 0, ErrorCode::kData, file_, ": holds the named sub-database '",
-                       std::string(key, key_size),
+    CAFFE_REQUIRE_CODE((flags & kSubData) == 0, ErrorCode::kData, file_,
+                       ": holds the named sub-database '", std::string(key, key_size),
                        "', expected the records themselves; write them into the main database");
     check((flags & ~kBigData) == 0, "a node of page ", page, " has flags ", flags);
     check(entries_.size() < meta_.main.entries, "holds more records than the ", meta_.main.entries,
@@ -208,8 +219,8 @@ class LmdbSource final : public RecordSource {
 
 std::shared_ptr<RecordSource> open_lmdb(const std::string& path) {
   struct stat status {};
-  CAFFE_REQUIRE_CODE(::stat(path.c_str(), &status) == 0, ErrorCode::kIo, "cannot open the LMDB ", path, ": ",
-                     std::strerror(errno));
+  CAFFE_REQUIRE_CODE(::stat(path.c_str(), &status) == 0, ErrorCode::kIo, "cannot open the LMDB ",
+                     path, ": ", std::strerror(errno));
   return std::make_shared<LmdbSource>(path, S_ISDIR(status.st_mode) ? path + "/data.mdb" : path);
 }
 

@@ -19,7 +19,8 @@ class LmdbWriter final : public RecordWriter {
     check(mdb_env_create(&env_), "set up");
     try {
       check(mdb_env_set_mapsize(env_, map_size_), "set the map size of");
-      // One process writes a file nobody else knows yet: neither locks nor a sync per transaction are needed.
+      // One process writes a file nobody else knows yet: neither locks nor a sync per transaction
+      // are needed.
       check(mdb_env_open(env_, folder_.path().c_str(), MDB_NOLOCK | MDB_NOSYNC, 0664), "create");
     } catch (...) {
       mdb_env_close(env_);
@@ -49,8 +50,8 @@ class LmdbWriter final : public RecordWriter {
 
  private:
   void check(int code, const char* what) const {
-    CAFFE_REQUIRE_CODE(code == MDB_SUCCESS, ErrorCode::kIo, "cannot ", what, " the LMDB ", path_, ": ",
-                       mdb_strerror(code));
+    CAFFE_REQUIRE_CODE(code == MDB_SUCCESS, ErrorCode::kIo, "cannot ", what, " the LMDB ", path_,
+                       ": ", mdb_strerror(code));
   }
 
   // The batch is kept until it is committed, since a full map means to begin the transaction anew.
@@ -91,8 +92,8 @@ class LmdbWriter final : public RecordWriter {
 };
 
 std::unique_ptr<RecordWriter> create_lmdb(const std::string& path) {
-  CAFFE_REQUIRE_CODE(!std::filesystem::exists(path), ErrorCode::kIo, "cannot create the LMDB ", path,
-                     ": it exists already; remove it or choose another name");
+  CAFFE_REQUIRE_CODE(!std::filesystem::exists(path), ErrorCode::kIo, "cannot create the LMDB ",
+                     path, ": it exists already; remove it or choose another name");
   return std::make_unique<LmdbWriter>(path);
 }
 

@@ -14,7 +14,8 @@ namespace caffe {
 
 MappedFile::MappedFile(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  CAFFE_REQUIRE_CODE(descriptor >= 0, ErrorCode::kIo, "cannot open ", path, ": ", std::strerror(errno));
+  CAFFE_REQUIRE_CODE(descriptor >= 0, ErrorCode::kIo, "cannot open ", path, ": ",
+                     std::strerror(errno));
   try {
     map(descriptor, path);
   } catch (...) {
@@ -30,8 +31,8 @@ MappedFile::~MappedFile() {
 
 void MappedFile::map(int descriptor, const std::string& path) {
   struct stat status {};
-  CAFFE_REQUIRE_CODE(::fstat(descriptor, &status) == 0, ErrorCode::kIo, "cannot examine ", path, ": ",
-                     std::strerror(errno));
+  CAFFE_REQUIRE_CODE(::fstat(descriptor, &status) == 0, ErrorCode::kIo, "cannot examine ", path,
+                     ": ", std::strerror(errno));
   CAFFE_REQUIRE_CODE(S_ISREG(status.st_mode), ErrorCode::kIo, path, " is not a regular file");
   CAFFE_REQUIRE_CODE(status.st_size > 0, ErrorCode::kData, path, " is empty (0 bytes)");
   size_ = static_cast<size_t>(status.st_size);

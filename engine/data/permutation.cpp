@@ -20,7 +20,8 @@ uint64_t mix(uint64_t x) {
 
 }  // namespace
 
-Permutation::Permutation(uint64_t seed, uint64_t epoch, int64_t size) : size_(static_cast<uint64_t>(size)) {
+Permutation::Permutation(uint64_t seed, uint64_t epoch, int64_t size)
+    : size_(static_cast<uint64_t>(size)) {
   CAFFE_REQUIRE(size >= 1, "cannot permute ", size, " records");
   const int bits = std::max<int>(kLeastBits, std::bit_width(size_ - 1));
   low_bits_ = bits / 2;

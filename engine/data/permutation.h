@@ -4,9 +4,10 @@
 
 namespace caffe {
 
-// A pseudo-random permutation of 0 .. size-1 that is computed element by element, in O(1) memory: an unbalanced
-// Feistel network over the next power of two, walked until it falls inside the range (Black and Rogaway, "Ciphers
-// with arbitrary finite domains", CT-RSA 2002). Equal (seed, epoch, size) give the same permutation everywhere.
+// A pseudo-random permutation of 0 .. size-1 that is computed element by element, in O(1) memory:
+// an unbalanced Feistel network over the next power of two, walked until it falls inside the range
+// (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002). Equal (seed, epoch,
+// size) give the same permutation everywhere.
 class Permutation {
  public:
   Permutation(uint64_t seed, uint64_t epoch, int64_t size);

@@ -61,8 +61,8 @@ struct Header {
 bool read_header(Reader& reader, Header& header) {
   if (setjmp(png_jmpbuf(reader.png)) != 0) return false;
   png_read_info(reader.png, reader.info);
-  png_get_IHDR(reader.png, reader.info, &header.width, &header.height, &header.depth, &header.color, nullptr,
-               nullptr, nullptr);
+  png_get_IHDR(reader.png, reader.info, &header.width, &header.height, &header.depth, &header.color,
+               nullptr, nullptr, nullptr);
   header.transparent = png_get_valid(reader.png, reader.info, PNG_INFO_tRNS) != 0;
   return true;
 }
@@ -97,7 +97,8 @@ bool read_rows(Reader& reader, const Header& header, int channels, png_bytepp ro
 void decode_png(std::string_view bytes, ColorMode mode, Image& image) {
   Reader reader(bytes);
   Header header;
-  CAFFE_REQUIRE_CODE(read_header(reader, header), ErrorCode::kData, "holds a damaged PNG: ", reader.state.message);
+  CAFFE_REQUIRE_CODE(read_header(reader, header), ErrorCode::kData,
+                     "holds a damaged PNG: ", reader.state.message);
   check_image_size(header.height, header.width);
   const bool colored = (header.color & PNG_COLOR_MASK_COLOR) != 0;
   const bool alpha = (header.color & PNG_COLOR_MASK_ALPHA) != 0 || (colored && header.transparent);
@@ -111,8 +112,8 @@ void decode_png(std::string_view bytes, ColorMode mode, Image& image) {
   for (size_t y = 0; y < rows.size(); ++y) {
     rows[y] = image.pixels.data() + y * header.width * static_cast<size_t>(channels);
   }
-  CAFFE_REQUIRE_CODE(read_rows(reader, header, channels, rows.data()), ErrorCode::kData, "holds a damaged PNG: ",
-                     reader.state.message);
+  CAFFE_REQUIRE_CODE(read_rows(reader, header, channels, rows.data()), ErrorCode::kData,
+                     "holds a damaged PNG: ", reader.state.message);
 }
 
 }  // namespace caffe

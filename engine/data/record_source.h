@@ -15,7 +15,8 @@ struct Record {
   std::string_view value;
 };
 
-// The records of a store, numbered from 0 in key order. All members may be called by several threads at once.
+// The records of a store, numbered from 0 in key order. All members may be called by several
+// threads at once.
 class RecordSource {
  public:
   explicit RecordSource(std::string name) : name_(std::move(name)) {}
@@ -34,7 +35,8 @@ class RecordSource {
   std::string name_;
 };
 
-// Kinds of store by the name that `data_param { backend: ... }` uses. A new kind registers itself in its own file.
+// Kinds of store by the name that `data_param { backend: ... }` uses. A new kind registers itself
+// in its own file.
 struct RecordBackendTag {
   static constexpr const char* kKind = "record store";
 };

@@ -8,7 +8,8 @@ namespace caffe {
 namespace {
 
 void check_ranks(int rank, int ranks, int64_t batch) {
-  CAFFE_REQUIRE(ranks >= 1 && rank >= 0 && rank < ranks, "rank ", rank, " of ", ranks, " does not exist");
+  CAFFE_REQUIRE(ranks >= 1 && rank >= 0 && rank < ranks, "rank ", rank, " of ", ranks,
+                " does not exist");
   CAFFE_REQUIRE(batch >= 1, "batch_size is ", batch, ", expected at least 1");
 }
 

@@ -13,8 +13,8 @@
 namespace caffe {
 
 ScratchFolder::ScratchFolder(const std::string& prefix) : path_(prefix + "XXXXXX") {
-  CAFFE_REQUIRE_CODE(::mkdtemp(path_.data()) != nullptr, ErrorCode::kIo, "cannot create a folder ", prefix,
-                     "...: ", std::strerror(errno));
+  CAFFE_REQUIRE_CODE(::mkdtemp(path_.data()) != nullptr, ErrorCode::kIo, "cannot create a folder ",
+                     prefix, "...: ", std::strerror(errno));
 }
 
 ScratchFolder::~ScratchFolder() {
@@ -23,13 +23,15 @@ ScratchFolder::~ScratchFolder() {
 }
 
 void ScratchFolder::become(const std::string& path) {
-  // mkdtemp made it private; a store is for others too, as far as the umask allows (0755 is what it leaves of 0777).
+  // mkdtemp made it private; a store is for others too, as far as the umask allows (0755 is what it
+  // leaves of 0777).
   const mode_t mask = ::umask(0);
   ::umask(mask);
   ::chmod(path_.c_str(), 0777 & ~mask);
-  CAFFE_REQUIRE_CODE(!std::filesystem::exists(path) && std::rename(path_.c_str(), path.c_str()) == 0, ErrorCode::kIo,
-                     "cannot rename ", path_, " to ", path, ": ",
-                     std::filesystem::exists(path) ? "it exists already" : std::strerror(errno));
+  CAFFE_REQUIRE_CODE(
+      !std::filesystem::exists(path) && std::rename(path_.c_str(), path.c_str()) == 0,
+      ErrorCode::kIo, "cannot rename ", path_, " to ", path, ": ",
+      std::filesystem::exists(path) ? "it exists already" : std::strerror(errno));
   path_.clear();
 }
 

@@ -14,7 +14,8 @@ class ScratchFolder {
   ScratchFolder& operator=(const ScratchFolder&) = delete;
 
   const std::string& path() const { return path_; }
-  // Gives the folder its final name; fails if there is something already. It is not removed any more.
+  // Gives the folder its final name; fails if there is something already. It is not removed any
+  // more.
   void become(const std::string& path);
 
   // Prefix in the folder for temporary files (TMPDIR, else /tmp).

@@ -15,8 +15,8 @@ namespace {
 
 constexpr uint64_t kTransformSalt = 0x7472616e73666f72;  // keeps the layer's other draws apart
 
-// (in - mean) * scale over one row, in the order of Caffe, so that the results have the same bits. Mean is a pointer
-// to one value per pixel or a single value.
+// (in - mean) * scale over one row, in the order of Caffe, so that the results have the same bits.
+// Mean is a pointer to one value per pixel or a single value.
 inline float mean_at(float mean, int) { return mean; }
 inline float mean_at(const float* mean, int x) { return mean[x]; }
 
@@ -24,31 +24,37 @@ template <typename T, typename Mean>
 void transform_row(const T* in, int count, Mean mean, float scale, bool mirror, float* out) {
   if (mirror) {
     float* last = out + count - 1;
-    for (int x = 0; x < count; ++x) last[-x] = (static_cast<float>(in[x]) - mean_at(mean, x)) * scale;
+    for (int x = 0; x < count; ++x)
+      last[-x] = (static_cast<float>(in[x]) - mean_at(mean, x)) * scale;
   } else {
     for (int x = 0; x < count; ++x) out[x] = (static_cast<float>(in[x]) - mean_at(mean, x)) * scale;
   }
 }
 
-// One colour of interleaved pixels. The stride is a template argument so that the compiler can vectorise.
+// One colour of interleaved pixels. The stride is a template argument so that the compiler can
+// vectorise.
 template <int kStride, typename Mean>
-void transform_strided(const uint8_t* in, int count, Mean mean, float scale, bool mirror, float* out) {
+void transform_strided(const uint8_t* in, int count, Mean mean, float scale, bool mirror,
+                       float* out) {
   if (mirror) {
     float* last = out + count - 1;
-    for (int x = 0; x < count; ++x) last[-x] = (static_cast<float>(in[kStride * x]) - mean_at(mean, x)) * scale;
+    for (int x = 0; x < count; ++x)
+      last[-x] = (static_cast<float>(in[kStride * x]) - mean_at(mean, x)) * scale;
   } else {
-    for (int x = 0; x < count; ++x) out[x] = (static_cast<float>(in[kStride * x]) - mean_at(mean, x)) * scale;
+    for (int x = 0; x < count; ++x)
+      out[x] = (static_cast<float>(in[kStride * x]) - mean_at(mean, x)) * scale;
   }
 }
 
 template <typename Mean>
-void transform_interleaved(const uint8_t* in, int stride, int count, Mean mean, float scale, bool mirror,
-                           float* out) {
+void transform_interleaved(const uint8_t* in, int stride, int count, Mean mean, float scale,
+                           bool mirror, float* out) {
   if (stride == 3) {
     transform_strided<3>(in, count, mean, scale, mirror, out);
   } else {
     for (int x = 0; x < count; ++x) {
-      out[mirror ? count - 1 - x : x] = (static_cast<float>(in[stride * x]) - mean_at(mean, x)) * scale;
+      out[mirror ? count - 1 - x : x] =
+          (static_cast<float>(in[stride * x]) - mean_at(mean, x)) * scale;
     }
   }
 }
@@ -67,7 +73,8 @@ struct Transformer::Window {
   bool mirror = false;
 };
 
-Transformer::Transformer(const TransformationParameter& param, Phase phase, uint64_t seed, std::string_view layer)
+Transformer::Transformer(const TransformationParameter& param, Phase phase, uint64_t seed,
+                         std::string_view layer)
     : param_(param),
       random_crop_(phase == TRAIN && param.crop_size() > 0),
       key_(random_key(seed, layer, kTransformSalt)),
@@ -75,26 +82,32 @@ Transformer::Transformer(const TransformationParameter& param, Phase phase, uint
       mean_values_(param.mean_value().begin(), param.mean_value().end()) {
   CAFFE_REQUIRE(!param.has_mean_file() || mean_values_.empty(),
                 "transform_param has both mean_file and mean_value, expected at most one of them");
-  CAFFE_REQUIRE(!(param.force_color() && param.force_gray()),
-                "transform_param sets both force_color and force_gray, expected at most one of them");
+  CAFFE_REQUIRE(
+      !(param.force_color() && param.force_gray()),
+      "transform_param sets both force_color and force_gray, expected at most one of them");
   if (param.has_mean_file()) load_mean_file(param.mean_file());
 }
 
 void Transformer::load_mean_file(const std::string& path) {
   const MappedFile file(path);
   BlobProto blob;
-  google::protobuf::io::CodedInputStream stream(reinterpret_cast<const uint8_t*>(file.data()),
-                                                static_cast<int>(std::min<size_t>(file.size(), INT32_MAX)));
-  CAFFE_REQUIRE_CODE(blob.ParseFromCodedStream(&stream) && stream.ConsumedEntireMessage(), ErrorCode::kData,
-                     "mean file ", path, " is no BlobProto; compute_image_mean writes one");
-  const Shape shape = blob.has_shape() ? Shape(std::vector<int64_t>(blob.shape().dim().begin(), blob.shape().dim().end()))
-                                       : Shape{blob.num(), blob.channels(), blob.height(), blob.width()};
+  google::protobuf::io::CodedInputStream stream(
+      reinterpret_cast<const uint8_t*>(file.data()),
+      static_cast<int>(std::min<size_t>(file.size(), INT32_MAX)));
+  CAFFE_REQUIRE_CODE(blob.ParseFromCodedStream(&stream) && stream.ConsumedEntireMessage(),
+                     ErrorCode::kData, "mean file ", path,
+                     " is no BlobProto; compute_image_mean writes one");
+  const Shape shape =
+      blob.has_shape()
+          ? Shape(std::vector<int64_t>(blob.shape().dim().begin(), blob.shape().dim().end()))
+          : Shape{blob.num(), blob.channels(), blob.height(), blob.width()};
   const bool doubles = blob.double_data_size() > 0;
   const int64_t values = doubles ? blob.double_data_size() : blob.data_size();
   bool fits = shape.axes() <= 4 && values > 0;
   for (const int64_t extent : shape.dims()) fits = fits && extent > 0 && extent <= values;
-  CAFFE_REQUIRE_CODE(fits && shape.legacy(0) == 1 && shape.count() == values, ErrorCode::kData, "mean file ", path,
-                     " has shape ", shape.str(), " and ", values, " values, expected one image of as many values");
+  CAFFE_REQUIRE_CODE(fits && shape.legacy(0) == 1 && shape.count() == values, ErrorCode::kData,
+                     "mean file ", path, " has shape ", shape.str(), " and ", values,
+                     " values, expected one image of as many values");
   mean_extents_ = {static_cast<int>(shape.legacy(1)), static_cast<int>(shape.legacy(2)),
                    static_cast<int>(shape.legacy(3))};
   if (doubles) {
@@ -109,11 +122,12 @@ Extents Transformer::output(const Extents& input) const {
                      "has the extents ", input, ", expected at least 1 each");
   CAFFE_REQUIRE_CODE(crop_ <= input.height && crop_ <= input.width, ErrorCode::kData, "is ", input,
                      " (channels x height x width), smaller than crop_size ", crop_);
-  CAFFE_REQUIRE(mean_values_.size() <= 1 || mean_values_.size() == static_cast<size_t>(input.channels), "has ",
-                input.channels, " channels, but transform_param gives ", mean_values_.size(),
-                " mean_value entries; give one, or one per channel");
-  CAFFE_REQUIRE(mean_image_.empty() || mean_extents_ == input, "is ", input, ", but mean file ", param_.mean_file(),
-                " is for ", mean_extents_, " (channels x height x width)");
+  CAFFE_REQUIRE(
+      mean_values_.size() <= 1 || mean_values_.size() == static_cast<size_t>(input.channels),
+      "has ", input.channels, " channels, but transform_param gives ", mean_values_.size(),
+      " mean_value entries; give one, or one per channel");
+  CAFFE_REQUIRE(mean_image_.empty() || mean_extents_ == input, "is ", input, ", but mean file ",
+                param_.mean_file(), " is for ", mean_extents_, " (channels x height x width)");
   return crop_ > 0 ? Extents{input.channels, crop_, crop_} : input;
 }
 
@@ -145,12 +159,14 @@ void Transformer::run(const T* from, const Extents& input, int64_t position, flo
   const Window w = window(input, position);
   const float scale = param_.scale();
   // Without crop, mirror and mean image a channel is one long row.
-  const bool whole = w.width == input.width && w.height == input.height && !w.mirror && mean_image_.empty();
+  const bool whole =
+      w.width == input.width && w.height == input.height && !w.mirror && mean_image_.empty();
   const int rows = whole ? 1 : w.height;
   const int length = whole ? input.height * input.width : w.width;
   for (int c = 0; c < input.channels; ++c) {
     for (int y = 0; y < rows; ++y, out += length) {
-      const size_t offset = (static_cast<size_t>(c) * input.height + w.top + y) * input.width + w.left;
+      const size_t offset =
+          (static_cast<size_t>(c) * input.height + w.top + y) * input.width + w.left;
       if (mean_image_.empty()) {
         transform_row(from + offset, length, mean_of(c), scale, w.mirror, out);
       } else {
@@ -175,7 +191,8 @@ void Transformer::run_interleaved(const PixelView& pixels, int64_t position, flo
         transform_interleaved(from, channels, w.width, mean_of(c), scale, w.mirror, to);
       } else {
         const size_t offset = static_cast<size_t>(c) * input.height * input.width + pixel;
-        transform_interleaved(from, channels, w.width, mean_image_.data() + offset, scale, w.mirror, to);
+        transform_interleaved(from, channels, w.width, mean_image_.data() + offset, scale, w.mirror,
+                              to);
       }
     }
   }
@@ -190,7 +207,8 @@ void Transformer::transform(const PixelView& pixels, int64_t position, float* ou
   }
 }
 
-void Transformer::transform(const float* values, const Extents& input, int64_t position, float* out) const {
+void Transformer::transform(const float* values, const Extents& input, int64_t position,
+                            float* out) const {
   output(input);
   run(values, input, position, out);
 }
@@ -207,15 +225,16 @@ Transformer::Content Transformer::content(const DatumView& datum, Scratch& scrat
     return content;
   }
   const Extents extents{datum.channels, datum.height, datum.width};
-  CAFFE_REQUIRE_CODE(extents.channels > 0 && extents.height > 0 && extents.width > 0, ErrorCode::kData,
-                     "is a Datum of the extents ", extents,
+  CAFFE_REQUIRE_CODE(extents.channels > 0 && extents.height > 0 && extents.width > 0,
+                     ErrorCode::kData, "is a Datum of the extents ", extents,
                      ", expected at least 1 each; was it written by convert_imageset?");
   const bool bytes = !datum.data.empty();
   const int64_t values = bytes ? static_cast<int64_t>(datum.data.size()) : datum.float_count;
   // In two steps, so that the product cannot overflow.
-  CAFFE_REQUIRE_CODE(int64_t{extents.channels} * extents.height <= values && extents.count() == values,
-                     ErrorCode::kData, "is a Datum of the extents ", extents, ", but holds ", values,
-                     bytes ? " bytes" : " values");
+  CAFFE_REQUIRE_CODE(
+      int64_t{extents.channels} * extents.height <= values && extents.count() == values,
+      ErrorCode::kData, "is a Datum of the extents ", extents, ", but holds ", values,
+      bytes ? " bytes" : " values");
   content.pixels = {reinterpret_cast<const uint8_t*>(datum.data.data()), extents, false};
   if (!bytes) {
     scratch.floats.resize(static_cast<size_t>(values));

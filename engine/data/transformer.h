@@ -30,10 +30,11 @@ struct PixelView {
   bool interleaved = false;
 };
 
-// What a record becomes before it is put into a batch: force_color/force_gray, mean, crop, mirror, scale, in Caffe's
-// sense: out = (pixel - mean) * scale; the mean image is indexed at the uncropped position; the crop is central in
-// TEST and random in TRAIN; mirroring is drawn in both phases. Draws depend only on (seed, layer, position).
-// All members may be called by several threads at once.
+// What a record becomes before it is put into a batch: force_color/force_gray, mean, crop, mirror,
+// scale, in Caffe's sense: out = (pixel - mean) * scale; the mean image is indexed at the uncropped
+// position; the crop is central in TEST and random in TRAIN; mirroring is drawn in both phases.
+// Draws depend only on (seed, layer, position). All members may be called by several threads at
+// once.
 class Transformer {
  public:
   // Memory that one thread reuses from record to record.
@@ -42,8 +43,10 @@ class Transformer {
     std::vector<float> floats;
   };
 
-  // Throws kInvalidArgument for contradicting settings and kIo or kData if the mean file cannot be read.
-  Transformer(const TransformationParameter& param, Phase phase, uint64_t seed, std::string_view layer);
+  // Throws kInvalidArgument for contradicting settings and kIo or kData if the mean file cannot be
+  // read.
+  Transformer(const TransformationParameter& param, Phase phase, uint64_t seed,
+              std::string_view layer);
 
   // What content of these extents becomes; throws if crop or mean do not fit.
   Extents output(const Extents& input) const;
@@ -52,8 +55,8 @@ class Transformer {
   void transform(const PixelView& pixels, int64_t position, float* out) const;
   void transform(const float* values, const Extents& input, int64_t position, float* out) const;
 
-  // A Datum made ready: decoded into `scratch` if it is encoded, its fields checked. The views live as long as the
-  // record and the scratch. Exactly one of pixels.data and floats is set.
+  // A Datum made ready: decoded into `scratch` if it is encoded, its fields checked. The views live
+  // as long as the record and the scratch. Exactly one of pixels.data and floats is set.
   struct Content {
     PixelView pixels;
     const float* floats = nullptr;

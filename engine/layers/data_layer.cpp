@@ -9,8 +9,8 @@
 namespace caffe {
 namespace {
 
-// Batches out of an LMDB or LevelDB of Datum records, decoded and transformed ahead of the step in threads of their
-// own. Tops: the data and, if wanted, the labels.
+// Batches out of an LMDB or LevelDB of Datum records, decoded and transformed ahead of the step in
+// threads of their own. Tops: the data and, if wanted, the labels.
 class DataLayer : public PortableLayer<DataLayer> {
  public:
   using PortableLayer::PortableLayer;
@@ -21,8 +21,10 @@ class DataLayer : public PortableLayer<DataLayer> {
 
   void set_up(const Blobs&, const Blobs&) override {
     const DataParameter& data = param().data_param();
-    CAFFE_REQUIRE(!data.source().empty(), "data_param { source } is missing: the path of an LMDB or LevelDB");
-    CAFFE_REQUIRE(data.batch_size() > 0, "data_param { batch_size } is ", data.batch_size(), ", expected at least 1");
+    CAFFE_REQUIRE(!data.source().empty(),
+                  "data_param { source } is missing: the path of an LMDB or LevelDB");
+    CAFFE_REQUIRE(data.batch_size() > 0, "data_param { batch_size } is ", data.batch_size(),
+                  ", expected at least 1");
     TransformationParameter transform = param().transform_param();
     if (data.force_encoded_color()) transform.set_force_color(true);
     source_ = open_records(DataParameter::DB_Name(data.backend()), data.source());
@@ -33,7 +35,8 @@ class DataLayer : public PortableLayer<DataLayer> {
     options.prefetch = static_cast<int>(std::clamp<uint32_t>(data.prefetch(), 1, 1024));
     const BatchSchedule schedule = data_schedule(context(), data.batch_size());
     loader_ = std::make_unique<BatchLoader>(
-        source_, std::make_shared<Transformer>(transform, context().phase, context().seed, name()), schedule, options);
+        source_, std::make_shared<Transformer>(transform, context().phase, context().seed, name()),
+        schedule, options);
     const BatchRange first = schedule(0);
     const Extents extents = loader_->extents_at(first.first);
     shape_ = {std::max<int64_t>(first.count, 1), extents.channels, extents.height, extents.width};
@@ -63,7 +66,8 @@ class DataLayer : public PortableLayer<DataLayer> {
   template <typename T>
   void forward(const Blobs&, const Blobs& top) {
     std::copy_n(batch_.data.data(), batch_.data.size(), top[0]->overwrite_data<T>());
-    if (top.size() > 1) std::copy(batch_.labels.begin(), batch_.labels.end(), top[1]->overwrite_data<T>());
+    if (top.size() > 1)
+      std::copy(batch_.labels.begin(), batch_.labels.end(), top[1]->overwrite_data<T>());
   }
 
  private:

@@ -10,9 +10,10 @@
 namespace caffe {
 namespace {
 
-// Rows of HDF5 files, one dataset per top, named as the top. `source` lists the files, one a line; they form one
-// stream that wraps, and batches run across files. One file at a time is held in memory. With shuffling the order of
-// the files and that of the rows within each file are drawn anew for every epoch.
+// Rows of HDF5 files, one dataset per top, named as the top. `source` lists the files, one a line;
+// they form one stream that wraps, and batches run across files. One file at a time is held in
+// memory. With shuffling the order of the files and that of the rows within each file are drawn
+// anew for every epoch.
 class HDF5DataLayer : public PortableLayer<HDF5DataLayer> {
  public:
   using PortableLayer::PortableLayer;
@@ -23,10 +24,12 @@ class HDF5DataLayer : public PortableLayer<HDF5DataLayer> {
 
   void set_up(const Blobs&, const Blobs& top) override {
     const HDF5DataParameter& data = param().hdf5_data_param();
-    CAFFE_REQUIRE(!param().has_transform_param(), "HDF5Data does not transform data: remove transform_param");
+    CAFFE_REQUIRE(!param().has_transform_param(),
+                  "HDF5Data does not transform data: remove transform_param");
     CAFFE_REQUIRE(data.batch_size() > 0, "hdf5_data_param { batch_size } is ", data.batch_size(),
                   ", expected at least 1");
-    CAFFE_REQUIRE(param().top_size() == static_cast<int>(top.size()), "HDF5Data needs a name for every top");
+    CAFFE_REQUIRE(param().top_size() == static_cast<int>(top.size()),
+                  "HDF5Data needs a name for every top");
     shuffle_ = data.shuffle() || context().data.shuffle;
     list_files(data.source());
     schedule_ = data_schedule(context(), data.batch_size());
@@ -77,24 +80,28 @@ class HDF5DataLayer : public PortableLayer<HDF5DataLayer> {
       files_.push_back({path, check_shapes(path, file)});
       total_rows_ += files_.back().rows;
     }
-    CAFFE_REQUIRE_CODE(total_rows_ > 0, ErrorCode::kData, "the list ", list, " leads to no rows, expected at least one");
+    CAFFE_REQUIRE_CODE(total_rows_ > 0, ErrorCode::kData, "the list ", list,
+                       " leads to no rows, expected at least one");
   }
 
-  // Rows of a file whose datasets must agree with those of the first file but for the number of rows.
+  // Rows of a file whose datasets must agree with those of the first file but for the number of
+  // rows.
   int64_t check_shapes(const std::string& path, const Hdf5File& file) {
     int64_t rows = -1;
     for (int i = 0; i < param().top_size(); ++i) {
       Shape shape = file.shape(param().top(i));
       CAFFE_REQUIRE_CODE(shape.axes() >= 1, ErrorCode::kData, path, ": dataset '", param().top(i),
                          "' is a single value, expected rows");
-      CAFFE_REQUIRE_CODE(rows < 0 || rows == shape[0], ErrorCode::kData, path, ": dataset '", param().top(i), "' has ",
-                         shape[0], " rows, but '", param().top(0), "' has ", rows);
+      CAFFE_REQUIRE_CODE(rows < 0 || rows == shape[0], ErrorCode::kData, path, ": dataset '",
+                         param().top(i), "' has ", shape[0], " rows, but '", param().top(0),
+                         "' has ", rows);
       rows = shape[0];
       shape[0] = 1;
       if (files_.empty()) row_shapes_.push_back(shape);
       const Shape& first = row_shapes_[static_cast<size_t>(i)];
-      CAFFE_REQUIRE_CODE(shape == first, ErrorCode::kData, path, ": rows of dataset '", param().top(i),
-                         "' have shape ", shape.str(), ", but those of ", files_.front().path, " have ", first.str());
+      CAFFE_REQUIRE_CODE(shape == first, ErrorCode::kData, path, ": rows of dataset '",
+                         param().top(i), "' have shape ", shape.str(), ", but those of ",
+                         files_.front().path, " have ", first.str());
     }
     return rows;
   }
@@ -128,8 +135,9 @@ class HDF5DataLayer : public PortableLayer<HDF5DataLayer> {
     for (size_t i = 0; i < values_.size(); ++i) {
       const std::string& dataset = param().top(static_cast<int>(i));
       const Shape shape = file.read_floats(dataset, values_[i]);
-      CAFFE_REQUIRE_CODE(shape.count() == listed.rows * row_shapes_[i].count(), ErrorCode::kData, listed.path,
-                         ": dataset '", dataset, "' changed its shape to ", shape.str(), " while it was in use");
+      CAFFE_REQUIRE_CODE(shape.count() == listed.rows * row_shapes_[i].count(), ErrorCode::kData,
+                         listed.path, ": dataset '", dataset, "' changed its shape to ",
+                         shape.str(), " while it was in use");
     }
     loaded_ = index;
   }

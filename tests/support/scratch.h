@@ -23,11 +23,14 @@ class Scratch {
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  std::string path(const std::string& name = "") const { return name.empty() ? path_ : path_ + "/" + name; }
+  std::string path(const std::string& name = "") const {
+    return name.empty() ? path_ : path_ + "/" + name;
+  }
 
   // Copies tests/golden/<name> (file or folder) here; gives the copy's path.
   std::string golden(const std::string& name) const {
-    const std::filesystem::path from = std::filesystem::path(CAFFE_SOURCE_DIR) / "tests/golden" / name;
+    const std::filesystem::path from =
+        std::filesystem::path(CAFFE_SOURCE_DIR) / "tests/golden" / name;
     const std::filesystem::path to = std::filesystem::path(path_) / from.filename();
     std::filesystem::copy(from, to, std::filesystem::copy_options::recursive);
     return to.string();

@@ -28,7 +28,8 @@ class FakeSource final : public RecordSource {
     datum.set_height(height);
     datum.set_width(width);
     datum.set_label(index);
-    datum.set_data(std::string(static_cast<size_t>(channels) * height * width, static_cast<char>(index)));
+    datum.set_data(
+        std::string(static_cast<size_t>(channels) * height * width, static_cast<char>(index)));
     records_[index] = {"key" + std::to_string(index), datum.SerializeAsString()};
   }
   void set_value(int index, const std::string& value) { records_[index].second = value; }
@@ -59,7 +60,8 @@ std::vector<std::pair<int64_t, int64_t>> drain(BatchLoader& loader, int batches)
       const auto at = static_cast<size_t>(row);
       seen.emplace_back(batch.positions[at], batch.records[at]);
       EXPECT_EQ(batch.labels[at], static_cast<float>(batch.records[at]));
-      for (int64_t i = 0; i < 6; ++i) EXPECT_EQ(batch.data.data()[row * 6 + i], static_cast<float>(batch.records[at]));
+      for (int64_t i = 0; i < 6; ++i)
+        EXPECT_EQ(batch.data.data()[row * 6 + i], static_cast<float>(batch.records[at]));
     }
   }
   return seen;
@@ -83,7 +85,8 @@ TEST(BatchLoader, GivesBatchesInOrderAndRunsOnAcrossTheEnd) {
                          {.threads = threads, .prefetch = prefetch});
       const auto seen = drain(loader, 50);
       ASSERT_EQ(seen.size(), 200u);
-      for (int64_t i = 0; i < 200; ++i) EXPECT_EQ(seen[static_cast<size_t>(i)], std::make_pair(i, i % 7));
+      for (int64_t i = 0; i < 200; ++i)
+        EXPECT_EQ(seen[static_cast<size_t>(i)], std::make_pair(i, i % 7));
     }
   }
 }
@@ -92,7 +95,8 @@ TEST(BatchLoader, RanksTogetherConsumeEachPositionOnce) {
   const auto source = std::make_shared<FakeSource>(10);
   std::map<int64_t, int64_t> all;
   for (int rank = 0; rank < 3; ++rank) {
-    BatchLoader loader(source, plain(), training_schedule(rank, 3, 4), {.shuffle = true, .seed = 5});
+    BatchLoader loader(source, plain(), training_schedule(rank, 3, 4),
+                       {.shuffle = true, .seed = 5});
     for (const auto& [position, record] : drain(loader, 5)) {
       EXPECT_EQ(position % 3, rank);
       EXPECT_TRUE(all.emplace(position, record).second);
@@ -100,7 +104,8 @@ TEST(BatchLoader, RanksTogetherConsumeEachPositionOnce) {
   }
   ASSERT_EQ(all.size(), 60u);
   EXPECT_EQ(all.rbegin()->first, 59);
-  for (int64_t epoch = 0; epoch < 6; ++epoch) {  // each epoch a permutation, and not always the same
+  for (int64_t epoch = 0; epoch < 6;
+       ++epoch) {  // each epoch a permutation, and not always the same
     std::set<int64_t> records;
     for (int64_t i = 0; i < 10; ++i) records.insert(all[epoch * 10 + i]);
     EXPECT_EQ(records.size(), 10u);
@@ -111,7 +116,8 @@ TEST(BatchLoader, RanksTogetherConsumeEachPositionOnce) {
 }
 
 TEST(BatchLoader, AnExactRangeEndsWithASmallerBatch) {
-  BatchLoader loader(std::make_shared<FakeSource>(10), plain(), range_schedule(3, 10, 3), {.threads = 2});
+  BatchLoader loader(std::make_shared<FakeSource>(10), plain(), range_schedule(3, 10, 3),
+                     {.threads = 2});
   Batch batch;
   std::vector<int64_t> rows, records;
   while (loader.next(batch)) {
@@ -124,7 +130,8 @@ TEST(BatchLoader, AnExactRangeEndsWithASmallerBatch) {
 }
 
 TEST(BatchLoader, RecyclesTheMemoryOfBatches) {
-  BatchLoader loader(std::make_shared<FakeSource>(7), plain(), training_schedule(0, 1, 4), {.prefetch = 3});
+  BatchLoader loader(std::make_shared<FakeSource>(7), plain(), training_schedule(0, 1, 4),
+                     {.prefetch = 3});
   Batch batch;
   std::set<const float*> seen;
   for (int k = 0; k < 100; ++k) {
@@ -144,7 +151,8 @@ TEST(BatchLoader, ARecordOfAnotherSizeIsNamedWithBothShapes) {
   for (int again = 0; again < 2; ++again) {
     const Error error = error_of([&] { loader.next(batch); });
     EXPECT_EQ(error.code(), ErrorCode::kData);
-    EXPECT_THAT(error.message(), ::testing::HasSubstr("record 'key9' (number 9) of fake_lmdb gives 1 x 3 x 2"));
+    EXPECT_THAT(error.message(),
+                ::testing::HasSubstr("record 'key9' (number 9) of fake_lmdb gives 1 x 3 x 2"));
     EXPECT_THAT(error.message(), ::testing::HasSubstr("gave 1 x 2 x 3"));
   }
 }
@@ -193,7 +201,8 @@ TEST(BatchLoader, CancelEndsANextThatWaitsForAStuckRead) {
     Batch batch;
     return error_of([&] { loader.next(batch); }).code();
   });
-  EXPECT_EQ(source->reading.get_future().wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  EXPECT_EQ(source->reading.get_future().wait_for(std::chrono::seconds(20)),
+            std::future_status::ready);
   loader.cancel();
   const bool ended = waiting.wait_for(std::chrono::seconds(20)) == std::future_status::ready;
   source->release.set_value();
@@ -202,7 +211,8 @@ TEST(BatchLoader, CancelEndsANextThatWaitsForAStuckRead) {
 }
 
 TEST(BatchLoader, AfterCancelNextAlwaysThrows) {
-  BatchLoader loader(std::make_shared<FakeSource>(4), plain(), training_schedule(0, 1, 4), {.threads = 2});
+  BatchLoader loader(std::make_shared<FakeSource>(4), plain(), training_schedule(0, 1, 4),
+                     {.threads = 2});
   loader.cancel();
   Batch batch;
   for (int again = 0; again < 2; ++again) {
@@ -253,7 +263,8 @@ TEST(Schedules, ValidationRoundsAreSharedAndRunOn) {
       for (int64_t k = 0; k < share * rounds; ++k) {
         const BatchRange range = schedule(k);
         EXPECT_EQ(range.first / batch / test_iter, k / share) << "the round of a batch";
-        for (int64_t i = 0; i < range.count; ++i) ++seen.at(static_cast<size_t>(range.first + i * range.stride));
+        for (int64_t i = 0; i < range.count; ++i)
+          ++seen.at(static_cast<size_t>(range.first + i * range.stride));
       }
     }
     EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), test_iter * batch * rounds);
@@ -261,7 +272,8 @@ TEST(Schedules, ValidationRoundsAreSharedAndRunOn) {
 }
 
 TEST(Permutation, IsOneForEverySize) {
-  for (const int64_t size : {1, 2, 3, 5, 63, 64, 65, 100, 255, 256, 257, 1000, 4097, 60000, 100003}) {
+  for (const int64_t size :
+       {1, 2, 3, 5, 63, 64, 65, 100, 255, 256, 257, 1000, 4097, 60000, 100003}) {
     for (const uint64_t epoch : {0, 1}) {
       const Permutation permutation(3, epoch, size);
       std::vector<bool> hit(static_cast<size_t>(size));

@@ -15,7 +15,8 @@ namespace {
 class DataGoldenTest : public ::testing::TestWithParam<const char*> {};
 
 void expect_near(const double* wanted, const float* found, int64_t count, double tolerance) {
-  for (int64_t i = 0; i < count; ++i) ASSERT_NEAR(found[i], wanted[i], tolerance) << "element " << i;
+  for (int64_t i = 0; i < count; ++i)
+    ASSERT_NEAR(found[i], wanted[i], tolerance) << "element " << i;
 }
 
 TEST_P(DataGoldenTest, GivesTheBatchesOfCaffe) {
@@ -31,7 +32,8 @@ TEST_P(DataGoldenTest, GivesTheBatchesOfCaffe) {
                                    folder + "/" + layer.data_param().source());
   const int64_t rows = layer.data_param().batch_size();
   testing::Npz wanted = testing::read_npz(folder + "/" + GetParam() + ".npz");
-  // Mixed-size records of the fixtures include JPEG files, where another decoder may differ by 3 grey levels.
+  // Mixed-size records of the fixtures include JPEG files, where another decoder may differ by 3
+  // grey levels.
   const bool jpeg = std::string(GetParam()).find("mixedsize") != std::string::npos;
   const double tolerance = jpeg ? 3.01 * transform.scale() : 1e-5;
   for (const int threads : {1, 3}) {
@@ -52,10 +54,12 @@ TEST_P(DataGoldenTest, GivesTheBatchesOfCaffe) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, DataGoldenTest,
-                         ::testing::Values("data_encoded_mixedsize_color", "data_encoded_mixedsize_gray", "data_float",
-                                         "data_gray_scale", "data_leveldb", "data_meanfile_crop",
-                                         "data_meanfile_scale", "data_meanvalue1", "data_meanvalue3_crop",
-                                         "data_nolabel", "data_png", "data_raw"),
+                         ::testing::Values("data_encoded_mixedsize_color",
+                                           "data_encoded_mixedsize_gray", "data_float",
+                                           "data_gray_scale", "data_leveldb", "data_meanfile_crop",
+                                           "data_meanfile_scale", "data_meanvalue1",
+                                           "data_meanvalue3_crop", "data_nolabel", "data_png",
+                                           "data_raw"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -15,7 +15,8 @@ namespace {
 void expect_same(const std::string& wire) {
   Datum wanted;
   DatumView found;
-  ASSERT_EQ(try_parse_datum(wire, found), wanted.ParseFromString(wire)) << ::testing::PrintToString(wire);
+  ASSERT_EQ(try_parse_datum(wire, found), wanted.ParseFromString(wire))
+      << ::testing::PrintToString(wire);
   if (!try_parse_datum(wire, found)) return;
   EXPECT_EQ(found.channels, wanted.channels());
   EXPECT_EQ(found.height, wanted.height());
@@ -27,8 +28,9 @@ void expect_same(const std::string& wire) {
   std::vector<float> floats(static_cast<size_t>(found.float_count));
   copy_float_data(found, floats.data());
   const char* bytes = reinterpret_cast<const char*>(floats.data());
-  EXPECT_EQ(std::string(bytes, floats.size() * 4),
-            std::string(reinterpret_cast<const char*>(wanted.float_data().data()), floats.size() * 4));
+  EXPECT_EQ(
+      std::string(bytes, floats.size() * 4),
+      std::string(reinterpret_cast<const char*>(wanted.float_data().data()), floats.size() * 4));
 }
 
 Datum random_datum(std::mt19937& random) {
@@ -53,10 +55,18 @@ TEST(ParseDatum, AgreesWithProtobufOnMessages) {
   std::mt19937 random(1);
   for (int i = 0; i < 2000; ++i) {
     std::string wire = random_datum(random).SerializeAsString();
-    if (i % 3 == 0) wire += packed_floats({1, 2, 3});                // packed and single values mixed
-    if (i % 4 == 0) wire += random_datum(random).SerializeAsString();  // fields given twice: the last counts
-    if (i % 5 == 0) wire += "\x92\x06\x03" "abc" "\x99\x06" "12345678" "\x95\x06" "1234";  // unknown fields
-    if (i % 7 == 0) wire += "\x9b\x06\x08\x01\x9c\x06";                // unknown group
+    if (i % 3 == 0) wire += packed_floats({1, 2, 3});  // packed and single values mixed
+    if (i % 4 == 0)
+      wire += random_datum(random).SerializeAsString();  // fields given twice: the last counts
+    if (i % 5 == 0)
+      wire +=
+          "\x92\x06\x03"
+          "abc"
+          "\x99\x06"
+          "12345678"
+          "\x95\x06"
+          "1234";                                        // unknown fields
+    if (i % 7 == 0) wire += "\x9b\x06\x08\x01\x9c\x06";  // unknown group
     expect_same(wire);
   }
 }
@@ -93,7 +103,8 @@ TEST(ParseDatum, NamesTheRecordThatIsNoDatum) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kData);
-    EXPECT_THAT(error.message(), ::testing::StartsWith("record '00000007' of train_lmdb is no Datum"));
+    EXPECT_THAT(error.message(),
+                ::testing::StartsWith("record '00000007' of train_lmdb is no Datum"));
   }
 }
 

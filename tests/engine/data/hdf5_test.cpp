@@ -42,7 +42,8 @@ TEST(Hdf5File, ReadsTheSnapshotsOfCaffe) {
   const Hdf5File state = Hdf5File::open(folder + "/lenet_tiny_h5_iter_10.solverstate.h5");
   EXPECT_EQ(state.read_int("iter"), 10);
   EXPECT_EQ(state.read_int("current_step"), 0);
-  EXPECT_THAT(state.read_string("learned_net"), ::testing::HasSubstr("lenet_tiny_h5_iter_10.caffemodel.h5"));
+  EXPECT_THAT(state.read_string("learned_net"),
+              ::testing::HasSubstr("lenet_tiny_h5_iter_10.caffemodel.h5"));
   std::vector<float> values;
   EXPECT_EQ(state.read_floats("history/0", values), Shape({4, 1, 5, 5}));
   EXPECT_FLOAT_EQ(values[0], 0.00017073685012292117f);
@@ -66,7 +67,8 @@ TEST(Hdf5File, RoundTrip) {
     file.write_int("iter", 123456789);
     file.write_string("learned_net", "snap/a.caffemodel.h5");
     file.write_string("nothing", "");
-    EXPECT_THAT(error_of([&] { file.write_int("iter", 1); }), ::testing::HasSubstr("x.h5: there is a dataset 'iter'"));
+    EXPECT_THAT(error_of([&] { file.write_int("iter", 1); }),
+                ::testing::HasSubstr("x.h5: there is a dataset 'iter'"));
     file.close();
   }
   const Hdf5File file = Hdf5File::open(path);
@@ -92,12 +94,17 @@ TEST(Hdf5File, ErrorsNameFileAndDatasetAndPrintNothing) {
   ::testing::internal::CaptureStderr();
   const Hdf5File file = Hdf5File::open(path);
   std::vector<float> values;
-  EXPECT_EQ(error_of([&] { file.read_floats("absent", values); }), path + ": there is no dataset 'absent'");
+  EXPECT_EQ(error_of([&] { file.read_floats("absent", values); }),
+            path + ": there is no dataset 'absent'");
   EXPECT_EQ(error_of([&] { file.read_floats("group", values); }), path + ": 'group' is no dataset");
-  EXPECT_THAT(error_of([&] { file.read_floats("text", values); }), ::testing::HasSubstr("'text' holds neither floats"));
-  EXPECT_THAT(error_of([&] { file.read_int("text"); }), ::testing::HasSubstr("'text' is not one integer"));
-  EXPECT_THAT(error_of([&] { Hdf5File::open(scratch.path("none.h5")); }), ::testing::HasSubstr("none.h5"));
-  EXPECT_THAT(error_of([&] { Hdf5File::create(scratch.path("no/folder.h5")); }), ::testing::HasSubstr("no/folder.h5"));
+  EXPECT_THAT(error_of([&] { file.read_floats("text", values); }),
+              ::testing::HasSubstr("'text' holds neither floats"));
+  EXPECT_THAT(error_of([&] { file.read_int("text"); }),
+              ::testing::HasSubstr("'text' is not one integer"));
+  EXPECT_THAT(error_of([&] { Hdf5File::open(scratch.path("none.h5")); }),
+              ::testing::HasSubstr("none.h5"));
+  EXPECT_THAT(error_of([&] { Hdf5File::create(scratch.path("no/folder.h5")); }),
+              ::testing::HasSubstr("no/folder.h5"));
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 

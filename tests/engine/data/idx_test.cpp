@@ -10,7 +10,10 @@
 namespace caffe {
 namespace {
 
-const std::string kImages("\0\0\x08\x03\0\0\0\x02\0\0\0\x02\0\0\0\x03" "abcdefABCDEF", 28);
+const std::string kImages(
+    "\0\0\x08\x03\0\0\0\x02\0\0\0\x02\0\0\0\x03"
+    "abcdefABCDEF",
+    28);
 const std::string kLabels("\0\0\x08\x01\0\0\0\x02\x07\x09", 10);
 
 std::string error_of(const std::string& path) {
@@ -52,9 +55,11 @@ TEST(Idx, ErrorsSayWhatIsWrong) {
   testing::write_file(path, kLabels);
   EXPECT_THAT(error_of(path), ::testing::HasSubstr("expected an idx file of images"));
   testing::write_file(path, kLabels + std::string(10, 'x'));
-  EXPECT_EQ(error_of(path), path + " has the magic number 2049, expected 2051 (an idx file of images)");
+  EXPECT_EQ(error_of(path),
+            path + " has the magic number 2049, expected 2051 (an idx file of images)");
   testing::write_file(path, kImages.substr(0, 27));
-  EXPECT_EQ(error_of(path), path + " holds 11 bytes after its header, expected 12 for 2 images of 2 x 3");
+  EXPECT_EQ(error_of(path),
+            path + " holds 11 bytes after its header, expected 12 for 2 images of 2 x 3");
 }
 
 }  // namespace

@@ -29,8 +29,10 @@ std::string error_of(std::string_view bytes) {
   return "";
 }
 
-// The images of an ImageData fixture, in the order of its rows; what Caffe, with OpenCV, read is in the npz.
-void expect_fixture(const std::string& fixture, ColorMode mode, int height, int width, double scale) {
+// The images of an ImageData fixture, in the order of its rows; what Caffe, with OpenCV, read is in
+// the npz.
+void expect_fixture(const std::string& fixture, ColorMode mode, int height, int width,
+                    double scale) {
   const testing::Scratch scratch;
   const std::string folder = scratch.golden("data");
   const auto npz = testing::read_npz(folder + "/" + fixture + ".npz");
@@ -45,7 +47,8 @@ void expect_fixture(const std::string& fixture, ColorMode mode, int height, int 
     const int tolerance = path.ends_with(".jpg") ? 3 : 1;
     for (int c = 0; c < resized.channels; ++c) {
       for (int i = 0; i < resized.height * resized.width; ++i, ++at) {
-        ASSERT_NEAR(resized.pixels[static_cast<size_t>(i * resized.channels + c)], wanted.values[at] / scale, tolerance + 1e-3)
+        ASSERT_NEAR(resized.pixels[static_cast<size_t>(i * resized.channels + c)],
+                    wanted.values[at] / scale, tolerance + 1e-3)
             << path << " channel " << c << " pixel " << i;
       }
     }
@@ -53,8 +56,12 @@ void expect_fixture(const std::string& fixture, ColorMode mode, int height, int 
   EXPECT_GE(at, size_t{2000});
 }
 
-TEST(ResizeImage, AgreesWithOpenCvInGray) { expect_fixture("imagedata_gray", ColorMode::kGray, 16, 18, 0.01); }
-TEST(ResizeImage, AgreesWithOpenCvInColor) { expect_fixture("imagedata_resize", ColorMode::kColor, 13, 16, 1); }
+TEST(ResizeImage, AgreesWithOpenCvInGray) {
+  expect_fixture("imagedata_gray", ColorMode::kGray, 16, 18, 0.01);
+}
+TEST(ResizeImage, AgreesWithOpenCvInColor) {
+  expect_fixture("imagedata_resize", ColorMode::kColor, 13, 16, 1);
+}
 
 // Image files made here by the libraries' own encoders, from pixels given as R, G, B(, A).
 std::string encode_png(const std::vector<uint8_t>& pixels, int channels, int height, int width) {
@@ -95,7 +102,8 @@ std::string encode_jpeg(const std::vector<uint8_t>& pixels, int channels, int he
   info.comp_info[0].h_samp_factor = info.comp_info[0].v_samp_factor = 1;
   jpeg_start_compress(&info, TRUE);
   while (info.next_scanline < info.image_height) {
-    auto* row = const_cast<uint8_t*>(pixels.data()) + static_cast<size_t>(info.next_scanline) * width * channels;
+    auto* row = const_cast<uint8_t*>(pixels.data()) +
+                static_cast<size_t>(info.next_scanline) * width * channels;
     jpeg_write_scanlines(&info, &row, 1);
   }
   jpeg_finish_compress(&info);
@@ -109,7 +117,8 @@ std::vector<uint8_t> smooth_pixels(int channels, int height, int width) {
   std::vector<uint8_t> pixels;
   for (int y = 0; y < height; ++y) {
     for (int x = 0; x < width; ++x) {
-      for (int c = 0; c < channels; ++c) pixels.push_back(static_cast<uint8_t>(40 + 3 * x + (2 + c) * y + 20 * c));
+      for (int c = 0; c < channels; ++c)
+        pixels.push_back(static_cast<uint8_t>(40 + 3 * x + (2 + c) * y + 20 * c));
     }
   }
   return pixels;
@@ -134,7 +143,8 @@ TEST(DecodeImage, PngInEveryMode) {
     ASSERT_EQ(gray.channels, 1);
     for (size_t i = 0; i < size_t{9} * 13; ++i) {
       const uint8_t* p = &pixels[i * static_cast<size_t>(channels)];
-      const uint8_t red = p[0], green = channels == 1 ? p[0] : p[1], blue = channels == 1 ? p[0] : p[2];
+      const uint8_t red = p[0], green = channels == 1 ? p[0] : p[1],
+                    blue = channels == 1 ? p[0] : p[2];
       EXPECT_THAT(std::vector<int>(&color.pixels[3 * i], &color.pixels[3 * i] + 3),
                   ::testing::ElementsAre(blue, green, red));
       EXPECT_NEAR(gray.pixels[i], 0.299 * red + 0.587 * green + 0.114 * blue, 1.01);
@@ -171,13 +181,17 @@ TEST(DecodeImage, JpegInEveryMode) {
 
 TEST(DecodeImage, PnmAndBmp) {
   const std::string pnm = std::string("P6 2 1 255\n") + "\x01\x02\x03\xf1\xf2\xf3";
-  EXPECT_THAT(decoded(pnm, ColorMode::kUnchanged).pixels, ::testing::ElementsAre(3, 2, 1, 0xf3, 0xf2, 0xf1));
+  EXPECT_THAT(decoded(pnm, ColorMode::kUnchanged).pixels,
+              ::testing::ElementsAre(3, 2, 1, 0xf3, 0xf2, 0xf1));
   EXPECT_THAT(decoded(pnm, ColorMode::kGray).pixels, ::testing::ElementsAre(2, 0xf2));
   const std::string gray = std::string("P5 2 1 255\n") + "\x10\x20";
   EXPECT_THAT(decoded(gray, ColorMode::kUnchanged).pixels, ::testing::ElementsAre(0x10, 0x20));
-  EXPECT_THAT(decoded(gray, ColorMode::kColor).pixels, ::testing::ElementsAre(0x10, 0x10, 0x10, 0x20, 0x20, 0x20));
-  const std::string bmp("BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0\0\0\0\0\x04\0\0\0"
-                        "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x11\x22\x33\0", 58);
+  EXPECT_THAT(decoded(gray, ColorMode::kColor).pixels,
+              ::testing::ElementsAre(0x10, 0x10, 0x10, 0x20, 0x20, 0x20));
+  const std::string bmp(
+      "BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0\0\0\0\0\x04\0\0\0"
+      "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x11\x22\x33\0",
+      58);
   EXPECT_THAT(decoded(bmp, ColorMode::kUnchanged).pixels, ::testing::ElementsAre(0x11, 0x22, 0x33));
 }
 
@@ -185,9 +199,12 @@ TEST(DecodeImage, DamagedFilesAreErrorsAndNeverCrash) {
   const std::string jpeg = encode_jpeg(smooth_pixels(3, 40, 50), 3, 40, 50);
   const std::string png = encode_png(smooth_pixels(3, 40, 50), 3, 40, 50);
   EXPECT_EQ(error_of(""), "holds no image (0 bytes)");
-  EXPECT_THAT(error_of("some text that is no image"), ::testing::HasSubstr("26 bytes that are no JPEG"));
-  EXPECT_THAT(error_of(jpeg.substr(0, jpeg.size() / 2)), ::testing::StartsWith("holds a damaged JPEG: Premature end"));
-  EXPECT_THAT(error_of(png.substr(0, png.size() / 2)), ::testing::StartsWith("holds a damaged PNG: the file ends"));
+  EXPECT_THAT(error_of("some text that is no image"),
+              ::testing::HasSubstr("26 bytes that are no JPEG"));
+  EXPECT_THAT(error_of(jpeg.substr(0, jpeg.size() / 2)),
+              ::testing::StartsWith("holds a damaged JPEG: Premature end"));
+  EXPECT_THAT(error_of(png.substr(0, png.size() / 2)),
+              ::testing::StartsWith("holds a damaged PNG: the file ends"));
   std::mt19937 random(3);
   for (const std::string& file : {jpeg, png}) {
     for (int i = 0; i < 2000; ++i) {

@@ -35,7 +35,8 @@ TEST(LevelDbSource, SeveralReadersAtOnceOfAReadOnlyFolderLeaveItUntouched) {
   }
   fs::permissions(path, fs::perms::owner_all);
   std::map<std::string, std::string> after;
-  for (const auto& entry : fs::directory_iterator(path)) after[entry.path()] = testing::read_file(entry.path());
+  for (const auto& entry : fs::directory_iterator(path))
+    after[entry.path()] = testing::read_file(entry.path());
   EXPECT_EQ(before, after);
 }
 
@@ -53,7 +54,8 @@ TEST(LevelDbWriter, RoundTrip) {
   const testing::Scratch scratch;
   {
     const auto writer = create_records("LEVELDB", scratch.path("db"));
-    for (int i = 0; i < 2000; ++i) writer->put(concat(100000 + (i * 7) % 2000), std::string(i % 3000, 'a' + i % 26));
+    for (int i = 0; i < 2000; ++i)
+      writer->put(concat(100000 + (i * 7) % 2000), std::string(i % 3000, 'a' + i % 26));
     writer->finish();
   }
   const auto source = open_records("LEVELDB", scratch.path("db"));
@@ -75,14 +77,17 @@ TEST(LevelDbSource, ErrorsNameTheFolder) {
     }
     return "";
   };
-  EXPECT_THAT(error_of(scratch.path("absent")), ::testing::HasSubstr("absent: there is no such folder"));
+  EXPECT_THAT(error_of(scratch.path("absent")),
+              ::testing::HasSubstr("absent: there is no such folder"));
   fs::create_directory(scratch.path("other"));
   EXPECT_THAT(error_of(scratch.path("other")), ::testing::HasSubstr("other is no LevelDB"));
   { create_records("LEVELDB", scratch.path("empty"))->finish(); }
-  EXPECT_THAT(error_of(scratch.path("empty")), ::testing::HasSubstr("empty is empty, expected at least one record"));
+  EXPECT_THAT(error_of(scratch.path("empty")),
+              ::testing::HasSubstr("empty is empty, expected at least one record"));
   const std::string damaged = scratch.golden("data/db_raw_leveldb");
   for (const auto& entry : fs::directory_iterator(damaged)) {
-    if (entry.path().extension() == ".ldb") fs::resize_file(entry.path(), fs::file_size(entry.path()) / 2);
+    if (entry.path().extension() == ".ldb")
+      fs::resize_file(entry.path(), fs::file_size(entry.path()) / 2);
   }
   EXPECT_THAT(error_of(damaged), ::testing::HasSubstr("cannot read the LevelDB " + damaged));
 }

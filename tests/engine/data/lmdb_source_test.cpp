@@ -71,7 +71,8 @@ Records random_records(int count, size_t longest_key, size_t longest_value, uint
   std::mt19937 random(seed);
   Records records;
   while (records.size() < static_cast<size_t>(count)) {
-    records[random_text(random, 1 + random() % longest_key)] = random_text(random, random() % (longest_value + 1));
+    records[random_text(random, 1 + random() % longest_key)] =
+        random_text(random, random() % (longest_value + 1));
   }
   return records;
 }
@@ -100,7 +101,8 @@ TEST(LmdbSource, ReadsWhatLiblmdbWrote) {
     int count;
     size_t key, value;
   };
-  for (const Case& c : {Case{1, 8, 10}, Case{2000, 30, 3000}, Case{300, 500, 20000}, Case{20000, 511, 5}}) {
+  for (const Case& c :
+       {Case{1, 8, 10}, Case{2000, 30, 3000}, Case{300, 500, 20000}, Case{20000, 511, 5}}) {
     const testing::Scratch scratch;
     const Records records = random_records(c.count, c.key, c.value, 7);
     Environment(scratch.path("db")).put(records);
@@ -136,7 +138,8 @@ TEST(LmdbSource, SeesTheNewestOfManyTransactions) {
         changed[it->first] = random_text(random, random() % 6000);
       }
     }
-    for (auto it = changed.begin(); it != changed.end();) it = records.count(it->first) ? std::next(it) : changed.erase(it);
+    for (auto it = changed.begin(); it != changed.end();)
+      it = records.count(it->first) ? std::next(it) : changed.erase(it);
     environment.put(changed);
     for (const auto& [key, value] : changed) records[key] = value;
     expect_equal(*open_records("LMDB", scratch.path("db")), records);
@@ -163,7 +166,8 @@ TEST(LmdbSource, RefusesWhatItCannotServe) {
         nullptr, MDB_DUPSORT);
     Environment(scratch.path("named")).transaction([](MDB_txn*, MDB_dbi) {}, "part", MDB_CREATE);
   }
-  EXPECT_THAT(error_of(scratch.path("empty")), ::testing::HasSubstr("empty/data.mdb: the database is empty"));
+  EXPECT_THAT(error_of(scratch.path("empty")),
+              ::testing::HasSubstr("empty/data.mdb: the database is empty"));
   EXPECT_THAT(error_of(scratch.path("duplicates")), ::testing::HasSubstr("MDB_DUPSORT"));
   EXPECT_THAT(error_of(scratch.path("named")), ::testing::HasSubstr("named sub-database 'part'"));
   EXPECT_THAT(error_of(scratch.path("absent")), ::testing::HasSubstr("absent: No such file"));
@@ -206,7 +210,8 @@ TEST(LmdbSource, TruncatedFilesGiveAnErrorThatNamesThem) {
   }
   EXPECT_GE(errors, 100);
   testing::write_file(scratch.path("half"), file.substr(0, file.size() / 2));
-  EXPECT_THAT(error_of(scratch.path("half")), ::testing::HasSubstr("half: truncated or damaged LMDB"));
+  EXPECT_THAT(error_of(scratch.path("half")),
+              ::testing::HasSubstr("half: truncated or damaged LMDB"));
 }
 
 TEST(LmdbSource, FlippedBytesNeverCrash) {

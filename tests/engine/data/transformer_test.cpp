@@ -39,8 +39,8 @@ Pixels random_pixels(const Extents& e, uint32_t seed) {
 
 using MeanAt = std::function<float(int c, int y, int x)>;
 
-std::vector<float> expected(const Pixels& pixels, int top, int left, int height, int width, bool mirror,
-                            const MeanAt& mean, float scale) {
+std::vector<float> expected(const Pixels& pixels, int top, int left, int height, int width,
+                            bool mirror, const MeanAt& mean, float scale) {
   std::vector<float> out;
   const Extents& e = pixels.extents;
   for (int c = 0; c < e.channels; ++c) {
@@ -56,12 +56,14 @@ std::vector<float> expected(const Pixels& pixels, int top, int left, int height,
 }
 
 // The three ways in must agree to the bit.
-std::vector<float> transformed(const Transformer& transformer, const Pixels& pixels, int64_t position) {
+std::vector<float> transformed(const Transformer& transformer, const Pixels& pixels,
+                               int64_t position) {
   const Extents& e = pixels.extents;
   const auto count = static_cast<size_t>(transformer.output(e).count());
   std::vector<float> planar(count), interleaved(count), floats(count);
   transformer.transform(PixelView{pixels.planar.data(), e, false}, position, planar.data());
-  transformer.transform(PixelView{pixels.interleaved.data(), e, true}, position, interleaved.data());
+  transformer.transform(PixelView{pixels.interleaved.data(), e, true}, position,
+                        interleaved.data());
   transformer.transform(pixels.floats.data(), e, position, floats.data());
   EXPECT_EQ(planar, interleaved);
   EXPECT_EQ(planar, floats);
@@ -75,7 +77,8 @@ TEST(Transformer, FollowsTheFormulaForEveryCombination) {
     BlobProto blob;
     std::mt19937 random(5);
     for (const int64_t d : {1, channels, 21, 37}) blob.mutable_shape()->add_dim(d);
-    for (int64_t i = 0; i < pixels.extents.count(); ++i) blob.add_data(static_cast<float>(random() % 2000) / 7.0f);
+    for (int64_t i = 0; i < pixels.extents.count(); ++i)
+      blob.add_data(static_cast<float>(random() % 2000) / 7.0f);
     testing::write_file(scratch.path("mean"), blob.SerializeAsString());
     const std::map<std::string, MeanAt> means = {
         {"none", [](int, int, int) { return 0.0f; }},
@@ -133,7 +136,8 @@ TEST(Transformer, CropsUniformlyInTraining) {
     ++corners[out[0]];
   }
   EXPECT_EQ(corners.size(), 12u);  // 3 x 4 places
-  for (const auto& [corner, count] : corners) EXPECT_NEAR(count, draws / 12, 5 * std::sqrt(draws / 12.0)) << corner;
+  for (const auto& [corner, count] : corners)
+    EXPECT_NEAR(count, draws / 12, 5 * std::sqrt(draws / 12.0)) << corner;
 }
 
 TEST(Transformer, DrawsDependOnSeedLayerAndPositionOnly) {
@@ -175,11 +179,15 @@ std::string content_error(const Datum& datum, const TransformationParameter& par
 
 TEST(Transformer, RefusesContentThatContradictsItself) {
   EXPECT_EQ(content_error(datum_of(1, 2, 3, 6)), "");
-  EXPECT_EQ(content_error(datum_of(1, 2, 3, 7)), "is a Datum of the extents 1 x 2 x 3, but holds 7 bytes");
-  EXPECT_THAT(content_error(datum_of(0, 2, 3, 7)), ::testing::HasSubstr("0 x 2 x 3, expected at least 1 each"));
+  EXPECT_EQ(content_error(datum_of(1, 2, 3, 7)),
+            "is a Datum of the extents 1 x 2 x 3, but holds 7 bytes");
+  EXPECT_THAT(content_error(datum_of(0, 2, 3, 7)),
+              ::testing::HasSubstr("0 x 2 x 3, expected at least 1 each"));
   EXPECT_THAT(content_error(datum_of(-1, -2, 3, 6)), ::testing::HasSubstr("-1 x -2 x 3"));
-  EXPECT_THAT(content_error(datum_of(65536, 65536, 65536, 6)), ::testing::HasSubstr("holds 6 bytes"));
-  EXPECT_THAT(content_error(datum_of(2147483647, 2147483647, 4, 4)), ::testing::HasSubstr("holds 4 bytes"));
+  EXPECT_THAT(content_error(datum_of(65536, 65536, 65536, 6)),
+              ::testing::HasSubstr("holds 6 bytes"));
+  EXPECT_THAT(content_error(datum_of(2147483647, 2147483647, 4, 4)),
+              ::testing::HasSubstr("holds 4 bytes"));
   EXPECT_THAT(content_error(datum_of(1, 2, 3, 0)), ::testing::HasSubstr("holds 0 values"));
   Datum encoded;
   encoded.set_encoded(true);

@@ -68,7 +68,8 @@ void expect_fixture(const std::string& name, DType dtype) {
   context.dtype = dtype;
   context.data.threads = 2;
   DataSourceLayer source(param, context);
-  // Another JPEG decoder may differ by 3 grey levels from OpenCV's; those files are in the mixed-size fixtures.
+  // Another JPEG decoder may differ by 3 grey levels from OpenCV's; those files are in the
+  // mixed-size fixtures.
   const double tolerance =
       name.find("mixedsize") == std::string::npos ? 1e-5 : 3.01 * param.transform_param().scale();
   for (int64_t k = 0; k < wanted["out_" + param.top(0)].shape[0]; ++k) {
@@ -76,7 +77,8 @@ void expect_fixture(const std::string& name, DType dtype) {
     for (int i = 0; i < param.top_size(); ++i) {
       const Blob& top = *source.top[static_cast<size_t>(i)];
       const testing::NpzArray& array = wanted["out_" + param.top(i)];
-      ASSERT_EQ(top.shape().dims(), std::vector<int64_t>(array.shape.begin() + 1, array.shape.end()));
+      ASSERT_EQ(top.shape().dims(),
+                std::vector<int64_t>(array.shape.begin() + 1, array.shape.end()));
       for (int64_t at = 0; at < top.count(); ++at) {
         ASSERT_NEAR(top.data_as<T>()[at], array.values[static_cast<size_t>(k * top.count() + at)],
                     i == 0 ? tolerance : 0)
@@ -155,7 +157,8 @@ TEST(DataLayers, RanksAndSkippedBatchesFollowTheStream) {
       }
       const auto batch = static_cast<size_t>(source.top[0]->shape(0));
       for (size_t i = 0; i < found.size(); ++i) {
-        EXPECT_EQ(found[i], rows[2 * batch + 2 * i + static_cast<size_t>(rank)]) << fixture << " row " << i;
+        EXPECT_EQ(found[i], rows[2 * batch + 2 * i + static_cast<size_t>(rank)])
+            << fixture << " row " << i;
       }
     }
   }
@@ -177,10 +180,12 @@ TEST(HDF5DataLayer, ShufflesEveryEpochIntoAPermutation) {
   };
   const std::vector<float> plain = epochs(false);
   const std::vector<float> shuffled = epochs(true);
-  const auto size = static_cast<size_t>(std::find(plain.begin() + 1, plain.end(), plain[0]) - plain.begin());
+  const auto size =
+      static_cast<size_t>(std::find(plain.begin() + 1, plain.end(), plain[0]) - plain.begin());
   ASSERT_LT(size, 60u);
   for (size_t epoch = 0; epoch < 3; ++epoch) {
-    const auto begin = static_cast<ptrdiff_t>(epoch * size), end = begin + static_cast<ptrdiff_t>(size);
+    const auto begin = static_cast<ptrdiff_t>(epoch * size),
+               end = begin + static_cast<ptrdiff_t>(size);
     EXPECT_EQ(std::multiset<float>(shuffled.begin() + begin, shuffled.begin() + end),
               std::multiset<float>(plain.begin(), plain.begin() + static_cast<ptrdiff_t>(size)));
   }
@@ -195,31 +200,43 @@ TEST(DataLayers, MistakesAreNamed) {
   std::ofstream("empty.txt") << "\n";
   const std::map<std::string, std::string> cases = {
       {"type: 'Data' top: 'd'", "data_param { source } is missing"},
-      {"type: 'Data' top: 'd' data_param { source: 'db_raw_lmdb' backend: LMDB }", "batch_size } is 0"},
-      {"type: 'Data' top: 'd' data_param { source: 'absent' backend: LMDB batch_size: 1 }", "absent: No such file"},
-      {"type: 'Data' top: 'd' data_param { source: 'db_raw_lmdb' backend: LEVELDB batch_size: 1 }", "is no LevelDB"},
-      {"type: 'Data' top: 'd' data_param { source: 'db_raw_lmdb' backend: LMDB batch_size: 1 } transform_param { "
+      {"type: 'Data' top: 'd' data_param { source: 'db_raw_lmdb' backend: LMDB }",
+       "batch_size } is 0"},
+      {"type: 'Data' top: 'd' data_param { source: 'absent' backend: LMDB batch_size: 1 }",
+       "absent: No such file"},
+      {"type: 'Data' top: 'd' data_param { source: 'db_raw_lmdb' backend: LEVELDB batch_size: 1 }",
+       "is no LevelDB"},
+      {"type: 'Data' top: 'd' data_param { source: 'db_raw_lmdb' backend: LMDB batch_size: 1 } "
+       "transform_param { "
        "crop_size: 100 }",
        "smaller than crop_size 100"},
-      {"type: 'Data' top: 'd' data_param { source: 'db_raw_lmdb' backend: LMDB batch_size: 1 } transform_param { "
+      {"type: 'Data' top: 'd' data_param { source: 'db_raw_lmdb' backend: LMDB batch_size: 1 } "
+       "transform_param { "
        "mean_value: 1 mean_value: 2 }",
        "3 channels, but transform_param gives 2 mean_value"},
-      {"type: 'Data' top: 'd' data_param { source: 'db_raw_lmdb' backend: LMDB batch_size: 1 } transform_param { "
+      {"type: 'Data' top: 'd' data_param { source: 'db_raw_lmdb' backend: LMDB batch_size: 1 } "
+       "transform_param { "
        "mean_value: 1 mean_file: 'mean.binaryproto' }",
        "both mean_file and mean_value"},
-      {"type: 'Data' top: 'd' data_param { source: 'db_gray_lmdb' backend: LMDB batch_size: 1 } transform_param { "
+      {"type: 'Data' top: 'd' data_param { source: 'db_gray_lmdb' backend: LMDB batch_size: 1 } "
+       "transform_param { "
        "mean_file: 'mean.binaryproto' }",
        "is 1 x 16 x 18, but mean file mean.binaryproto is for 3 x 16 x 18"},
-      {"type: 'Data' top: 'd' data_param { source: 'db_raw_lmdb' backend: LMDB batch_size: 1 } transform_param { "
+      {"type: 'Data' top: 'd' data_param { source: 'db_raw_lmdb' backend: LMDB batch_size: 1 } "
+       "transform_param { "
        "mean_file: 'list.txt' }",
        "mean file list.txt is no BlobProto"},
-      {"type: 'HDF5Data' top: 'data' hdf5_data_param { source: 'h5_list.txt' batch_size: 1 } transform_param { }",
+      {"type: 'HDF5Data' top: 'data' hdf5_data_param { source: 'h5_list.txt' batch_size: 1 } "
+       "transform_param { }",
        "does not transform"},
       {"type: 'HDF5Data' top: 'other' hdf5_data_param { source: 'h5_list.txt' batch_size: 1 }",
        "there is no dataset 'other'"},
-      {"type: 'HDF5Data' top: 'data' hdf5_data_param { source: 'absent.txt' batch_size: 1 }", "'absent.txt'"},
-      {"type: 'HDF5Data' top: 'data' hdf5_data_param { source: 'none.txt' batch_size: 1 }", "absent.h5"},
-      {"type: 'HDF5Data' top: 'data' hdf5_data_param { source: 'empty.txt' batch_size: 1 }", "leads to no rows"},
+      {"type: 'HDF5Data' top: 'data' hdf5_data_param { source: 'absent.txt' batch_size: 1 }",
+       "'absent.txt'"},
+      {"type: 'HDF5Data' top: 'data' hdf5_data_param { source: 'none.txt' batch_size: 1 }",
+       "absent.h5"},
+      {"type: 'HDF5Data' top: 'data' hdf5_data_param { source: 'empty.txt' batch_size: 1 }",
+       "leads to no rows"},
   };
   for (const auto& [text, wanted] : cases) {
     try {
