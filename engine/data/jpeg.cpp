@@ -32,14 +32,13 @@ void on_message(j_common_ptr info, int level) {
 }
 
 struct Decoder {
-  jpeg_decompress_struct info;
-  JpegErrors errors;
+  jpeg_decompress_struct info{};
+  JpegErrors errors{};
 
   Decoder() {
     info.err = jpeg_std_error(&errors.manager);
     errors.manager.error_exit = on_error;
     errors.manager.emit_message = on_message;
-    errors.message[0] = '\0';
   }
   ~Decoder() { jpeg_destroy_decompress(&info); }
 };

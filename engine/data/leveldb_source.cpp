@@ -154,7 +154,7 @@ class LevelDbWriter final : public RecordWriter {
     options.create_if_missing = true;
     options.write_buffer_size = size_t{64} << 20;
     leveldb::DB* opened = nullptr;
-    check(leveldb::DB::Open(options, folder_.path(), &opened));
+    check(leveldb::DB::Open(options, folder_.path() + "/store", &opened));
     database_.reset(opened);
   }
 
@@ -165,7 +165,7 @@ class LevelDbWriter final : public RecordWriter {
   void finish() override {
     database_->CompactRange(nullptr, nullptr);  // so that readers need not replay the log
     database_.reset();
-    folder_.become(path_);
+    folder_.move_out("store", path_);
   }
 
  private:

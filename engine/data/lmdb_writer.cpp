@@ -1,4 +1,5 @@
 #include <lmdb.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <utility>
@@ -17,11 +18,14 @@ class LmdbWriter final : public RecordWriter {
  public:
   explicit LmdbWriter(const std::string& path) : path_(path), folder_(path + ".part-") {
     check(mdb_env_create(&env_), "set up");
+    const std::string store = folder_.path() + "/store";
     try {
+      CAFFE_REQUIRE_CODE(::mkdir(store.c_str(), 0777) == 0, ErrorCode::kIo, "cannot create ",
+                         store);
       check(mdb_env_set_mapsize(env_, map_size_), "set the map size of");
       // One process writes a file nobody else knows yet: neither locks nor a sync per transaction
       // are needed.
-      check(mdb_env_open(env_, folder_.path().c_str(), MDB_NOLOCK | MDB_NOSYNC, 0664), "create");
+      check(mdb_env_open(env_, store.c_str(), MDB_NOLOCK | MDB_NOSYNC, 0664), "create");
     } catch (...) {
       mdb_env_close(env_);
       throw;
@@ -45,7 +49,7 @@ class LmdbWriter final : public RecordWriter {
     flush();
     check(mdb_env_sync(env_, 1), "write");
     mdb_env_close(std::exchange(env_, nullptr));
-    folder_.become(path_);
+    folder_.move_out("store", path_);
   }
 
  private:

@@ -1,7 +1,5 @@
 #include "data/scratch_folder.h"
 
-#include <sys/stat.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -19,20 +17,15 @@ ScratchFolder::ScratchFolder(const std::string& prefix) : path_(prefix + "XXXXXX
 
 ScratchFolder::~ScratchFolder() {
   std::error_code ignored;
-  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  std::filesystem::remove_all(path_, ignored);
 }
 
-void ScratchFolder::become(const std::string& path) {
-  // mkdtemp made it private; a store is for others too, as far as the umask allows (0755 is what it
-  // leaves of 0777).
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  ::chmod(path_.c_str(), 0777 & ~mask);
-  CAFFE_REQUIRE_CODE(
-      !std::filesystem::exists(path) && std::rename(path_.c_str(), path.c_str()) == 0,
-      ErrorCode::kIo, "cannot rename ", path_, " to ", path, ": ",
-      std::filesystem::exists(path) ? "it exists already" : std::strerror(errno));
-  path_.clear();
+void ScratchFolder::move_out(const std::string& name, const std::string& path) const {
+  const std::string from = path_ + "/" + name;
+  const bool exists = std::filesystem::exists(path);
+  CAFFE_REQUIRE_CODE(!exists && std::rename(from.c_str(), path.c_str()) == 0, ErrorCode::kIo,
+                     "cannot rename ", from, " to ", path, ": ",
+                     exists ? "it exists already" : std::strerror(errno));
 }
 
 std::string ScratchFolder::temporary(const std::string& name) {

@@ -14,9 +14,8 @@ class ScratchFolder {
   ScratchFolder& operator=(const ScratchFolder&) = delete;
 
   const std::string& path() const { return path_; }
-  // Gives the folder its final name; fails if there is something already. It is not removed any
-  // more.
-  void become(const std::string& path);
+  // Gives what is called `name` in this folder its final path; fails if there is something already.
+  void move_out(const std::string& name, const std::string& path) const;
 
   // Prefix in the folder for temporary files (TMPDIR, else /tmp).
   static std::string temporary(const std::string& name);
