@@ -28,6 +28,11 @@ class DataLayer : public PortableLayer<DataLayer> {
     TransformationParameter transform = param().transform_param();
     if (data.force_encoded_color()) transform.set_force_color(true);
     source_ = open_records(DataParameter::DB_Name(data.backend()), data.source());
+    if (context().data.range) {
+      const auto [begin, end] = *context().data.range;
+      CAFFE_REQUIRE(begin >= 0 && begin <= end && end <= source_->size(), "cannot read the records [", begin, ", ", end,
+                    ") of ", source_->name(), ": it has ", source_->size(), " records");
+    }
     BatchLoaderOptions options;
     options.shuffle = context().data.shuffle;
     options.seed = context().seed;
