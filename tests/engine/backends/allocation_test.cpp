@@ -9,7 +9,8 @@
 
 namespace {
 
-// Counts what this program allocates while armed. oneDNN allocates for itself; its calls are told by their address.
+// Counts what this program allocates while armed. oneDNN allocates for itself; its calls are told
+// by their address.
 std::atomic<bool> armed{false};
 std::atomic<int> allocations{0};
 
@@ -41,11 +42,14 @@ namespace {
 
 TEST(OnednnStep, AllocatesNothingOfItsOwn) {
   const char* const net_text =
-      "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { num_output: 20 kernel_size: 3 } }"
+      "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { num_output: "
+      "20 kernel_size: 3 } }"
       "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' }"
-      "layer { name: 'p' type: 'Pooling' bottom: 'c' top: 'p' pooling_param { kernel_size: 3 stride: 2 } }"
+      "layer { name: 'p' type: 'Pooling' bottom: 'c' top: 'p' pooling_param { kernel_size: 3 "
+      "stride: 2 } }"
       "layer { name: 'q' type: 'ReLU' bottom: 'p' top: 'p' }"
-      "layer { name: 'i' type: 'InnerProduct' bottom: 'p' top: 'i' inner_product_param { num_output: 10 } }"
+      "layer { name: 'i' type: 'InnerProduct' bottom: 'p' top: 'i' inner_product_param { "
+      "num_output: 10 } }"
       "layer { name: 's' type: 'Softmax' bottom: 'i' top: 'y' }";
   SmallNet net(net_text, {{"x", {4, 3, 18, 18}}}, {.backend = "onednn", .fuse = true});
   const auto step = [&net](bool clear) {

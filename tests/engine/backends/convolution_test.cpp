@@ -4,7 +4,8 @@ namespace caffe::testing {
 namespace {
 
 std::string convolution(const std::string& param) {
-  return "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'y' convolution_param { " + param + " } }";
+  return "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'y' convolution_param { " + param +
+         " } }";
 }
 const char* const kReluAfter = " layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' }";
 
@@ -21,31 +22,32 @@ TEST_P(OnednnConvolution, EqualsPortableAlsoWhenGradientsAreAdded) {
 }
 
 TEST_P(OnednnConvolution, EqualsPortableWithReluFused) {
-  expect_equal_to_portable(convolution(GetParam().param) + kReluAfter, {{"x", GetParam().shape}}, {"y"},
-                           {.fuse = true});
+  expect_equal_to_portable(convolution(GetParam().param) + kReluAfter, {{"x", GetParam().shape}},
+                           {"y"}, {.fuse = true});
 }
 
 TEST_P(OnednnConvolution, EqualsPortableInInference) {
-  expect_equal_to_portable(convolution(GetParam().param) + kReluAfter, {{"x", GetParam().shape}}, {"y"},
-                           {.phase = TEST, .backward = false, .fuse = true});
+  expect_equal_to_portable(convolution(GetParam().param) + kReluAfter, {{"x", GetParam().shape}},
+                           {"y"}, {.phase = TEST, .backward = false, .fuse = true});
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Shapes, OnednnConvolution,
-    ::testing::Values(Case{"num_output: 20 kernel_size: 5", {3, 1, 14, 14}},
-                      Case{"num_output: 50 kernel_size: 5", {2, 20, 12, 12}},
-                      Case{"num_output: 7 kernel_size: 3 pad: 1 stride: 2", {2, 5, 9, 11}},
-                      Case{"num_output: 16 kernel_size: 1", {4, 32, 6, 6}},
-                      Case{"num_output: 32 kernel_size: 3 pad: 1", {2, 3, 16, 16}},
-                      Case{"num_output: 6 group: 3 kernel_size: 3 bias_term: false", {2, 9, 8, 8}},
-                      Case{"num_output: 8 group: 8 kernel_size: 3 pad: 1", {1, 8, 7, 7}},
-                      Case{"num_output: 32 group: 2 kernel_size: 5 pad: 2", {2, 32, 9, 9}},
-                      Case{"num_output: 5 kernel_size: 3 dilation: 2", {2, 4, 11, 9}},
-                      Case{"num_output: 4 kernel_h: 3 kernel_w: 2 pad_h: 1 pad_w: 0 stride_h: 1 stride_w: 2",
-                           {2, 3, 7, 8}},
-                      Case{"num_output: 4 kernel_size: 3 kernel_size: 1 pad: 1 pad: 0", {2, 3, 7, 8}},
-                      Case{"num_output: 6 kernel_size: 3 stride: 2", {2, 4, 17}},
-                      Case{"num_output: 3 kernel_size: 2 pad: 1", {2, 2, 4, 5, 3}}));
+    ::testing::Values(
+        Case{"num_output: 20 kernel_size: 5", {3, 1, 14, 14}},
+        Case{"num_output: 50 kernel_size: 5", {2, 20, 12, 12}},
+        Case{"num_output: 7 kernel_size: 3 pad: 1 stride: 2", {2, 5, 9, 11}},
+        Case{"num_output: 16 kernel_size: 1", {4, 32, 6, 6}},
+        Case{"num_output: 32 kernel_size: 3 pad: 1", {2, 3, 16, 16}},
+        Case{"num_output: 6 group: 3 kernel_size: 3 bias_term: false", {2, 9, 8, 8}},
+        Case{"num_output: 8 group: 8 kernel_size: 3 pad: 1", {1, 8, 7, 7}},
+        Case{"num_output: 32 group: 2 kernel_size: 5 pad: 2", {2, 32, 9, 9}},
+        Case{"num_output: 5 kernel_size: 3 dilation: 2", {2, 4, 11, 9}},
+        Case{"num_output: 4 kernel_h: 3 kernel_w: 2 pad_h: 1 pad_w: 0 stride_h: 1 stride_w: 2",
+             {2, 3, 7, 8}},
+        Case{"num_output: 4 kernel_size: 3 kernel_size: 1 pad: 1 pad: 0", {2, 3, 7, 8}},
+        Case{"num_output: 6 kernel_size: 3 stride: 2", {2, 4, 17}},
+        Case{"num_output: 3 kernel_size: 2 pad: 1", {2, 2, 4, 5, 3}}));
 
 TEST(OnednnConvolutionNet, SeveralBottomsShareTheWeights) {
   expect_equal_to_portable(
@@ -55,8 +57,8 @@ TEST(OnednnConvolutionNet, SeveralBottomsShareTheWeights) {
 }
 
 TEST(OnednnConvolutionNet, NoBottomGradientWhereNoneIsWanted) {
-  expect_equal_to_portable(convolution("num_output: 6 kernel_size: 3"), {{"x", {2, 3, 6, 6}}}, {"y"},
-                           {.no_gradient = {"x"}});
+  expect_equal_to_portable(convolution("num_output: 6 kernel_size: 3"), {{"x", {2, 3, 6, 6}}},
+                           {"y"}, {.no_gradient = {"x"}});
   SmallNet net(convolution("num_output: 6 kernel_size: 3"), {{"x", {2, 3, 6, 6}}},
                {.backend = "onednn", .no_gradient = {"x"}});
   net.forward();
@@ -67,7 +69,8 @@ TEST(OnednnConvolutionNet, NoBottomGradientWhereNoneIsWanted) {
 
 TEST(OnednnConvolutionNet, OnlyLearnedParametersGetGradients) {
   for (const bool weights : {true, false}) {
-    SmallNet oracle(convolution("num_output: 6 kernel_size: 3"), {{"x", {2, 3, 6, 6}}}, {.dtype = DType::kF64});
+    SmallNet oracle(convolution("num_output: 6 kernel_size: 3"), {{"x", {2, 3, 6, 6}}},
+                    {.dtype = DType::kF64});
     SmallNet net(convolution("num_output: 6 kernel_size: 3"), {{"x", {2, 3, 6, 6}}},
                  {.backend = "onednn", .learns = std::vector<bool>{weights, !weights}});
     for (SmallNet* each : {&oracle, &net}) {
@@ -76,20 +79,22 @@ TEST(OnednnConvolutionNet, OnlyLearnedParametersGetGradients) {
       each->backward();
     }
     const size_t learned = weights ? 0 : 1;
-    expect_near(net.values(net.layer(0).blobs()[learned]->diff()), oracle.values(oracle.layer(0).blobs()[learned]->diff()),
-                "learned");
+    expect_near(net.values(net.layer(0).blobs()[learned]->diff()),
+                oracle.values(oracle.layer(0).blobs()[learned]->diff()), "learned");
     EXPECT_TRUE(net.layer(0).blobs()[1 - learned]->diff().is_zero());
   }
 }
 
 TEST(OnednnConvolutionNet, RefusesWhatItCannotDo) {
   const std::map<std::string, Shape> x = {{"x", {2, 3, 6, 6}}};
-  EXPECT_EQ(refusal(convolution("num_output: 6 kernel_size: 3"), x, {.dtype = DType::kF64}), "only float32");
+  EXPECT_EQ(refusal(convolution("num_output: 6 kernel_size: 3"), x, {.dtype = DType::kF64}),
+            "only float32");
   EXPECT_EQ(refusal(convolution("num_output: 6 kernel_size: 3 axis: 2"), x), "only axis 1");
   EXPECT_EQ(refusal(convolution("num_output: 6 kernel_size: 1"), {{"x", {2, 3, 2, 2, 2, 2}}}),
             "only 1 to 3 spatial axes");
   EXPECT_EQ(refusal(convolution("num_output: 6 kernel_size: 3") +
-                        "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' relu_param { negative_slope: 0.1 } }",
+                        "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' relu_param { "
+                        "negative_slope: 0.1 } }",
                     x, {.fuse = true}),
             "fuses no ReLU with a negative_slope");
   EXPECT_EQ(refusal(convolution("num_output: 6 kernel_size: 3") +

@@ -4,7 +4,8 @@ namespace caffe::testing {
 namespace {
 
 std::string inner_product(const std::string& param) {
-  return "layer { name: 'i' type: 'InnerProduct' bottom: 'x' top: 'y' inner_product_param { " + param + " } }";
+  return "layer { name: 'i' type: 'InnerProduct' bottom: 'x' top: 'y' inner_product_param { " +
+         param + " } }";
 }
 
 struct Case {
@@ -25,7 +26,8 @@ TEST_P(OnednnInnerProduct, EqualsPortable) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, OnednnInnerProduct,
-                         ::testing::Values(Case{"num_output: 10", {7, 33}}, Case{"num_output: 500", {4, 50, 4, 4}},
+                         ::testing::Values(Case{"num_output: 10", {7, 33}},
+                                           Case{"num_output: 500", {4, 50, 4, 4}},
                                            Case{"num_output: 3 bias_term: false", {5, 2, 3}},
                                            Case{"num_output: 6 axis: 2", {3, 4, 5, 2}},
                                            Case{"num_output: 6 axis: -1", {3, 4, 5}},
@@ -35,21 +37,26 @@ INSTANTIATE_TEST_SUITE_P(Shapes, OnednnInnerProduct,
 
 TEST(OnednnInnerProductNet, TakesBlockedBottomsAsTheyAre) {
   const std::string net =
-      "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { num_output: 18 kernel_size: 3 } }"
-      "layer { name: 'i' type: 'InnerProduct' bottom: 'c' top: 'y' inner_product_param { num_output: 10 } }";
+      "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { num_output: "
+      "18 kernel_size: 3 } }"
+      "layer { name: 'i' type: 'InnerProduct' bottom: 'c' top: 'y' inner_product_param { "
+      "num_output: 10 } }";
   expect_equal_to_portable(net, {{"x", {4, 16, 6, 6}}}, {"y"});
 }
 
 TEST(OnednnInnerProductNet, TakesBlockedBottomsThroughAFlatten) {
   const std::string net =
-      "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { num_output: 18 kernel_size: 3 } }"
+      "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { num_output: "
+      "18 kernel_size: 3 } }"
       "layer { name: 'f' type: 'Flatten' bottom: 'c' top: 'f' }"
-      "layer { name: 'i' type: 'InnerProduct' bottom: 'f' top: 'y' inner_product_param { num_output: 10 } }";
+      "layer { name: 'i' type: 'InnerProduct' bottom: 'f' top: 'y' inner_product_param { "
+      "num_output: 10 } }";
   expect_equal_to_portable(net, {{"x", {4, 16, 6, 6}}}, {"y"});
 }
 
 TEST(OnednnInnerProductNet, Refuses) {
-  EXPECT_EQ(refusal(inner_product("num_output: 4"), {{"x", {2, 3}}}, {.dtype = DType::kF64}), "only float32");
+  EXPECT_EQ(refusal(inner_product("num_output: 4"), {{"x", {2, 3}}}, {.dtype = DType::kF64}),
+            "only float32");
   EXPECT_EQ(refusal(inner_product("num_output: 4"), {{"x", {0, 3}}}), "a blob is empty");
 }
 

@@ -33,7 +33,8 @@ TEST(DnnlLayout, ANewLayoutGetsTheElementsInItsOrder) {
   buffer.resize(6);
   auto* plain = static_cast<float*>(buffer.write());
   for (int i = 0; i < 6; ++i) plain[i] = static_cast<float>(i);
-  const auto* columns = static_cast<const float*>(buffer.read(buffer.representation(layout({2, 3}, Tag::ba))));
+  const auto* columns =
+      static_cast<const float*>(buffer.read(buffer.representation(layout({2, 3}, Tag::ba))));
   EXPECT_EQ(std::vector<float>(columns, columns + 6), (std::vector<float>{0, 3, 1, 4, 2, 5}));
 }
 
@@ -43,7 +44,8 @@ TEST(DnnlLayout, EqualFormatsAreOneRepresentation) {
   const int first = buffer.representation(layout({2, 20, 3, 3}, Tag::nChw16c));
   EXPECT_EQ(buffer.representation(layout({2, 20, 3, 3}, Tag::nChw16c)), first);
   EXPECT_NE(buffer.representation(layout({2, 20, 3, 3}, Tag::nhwc)), first);
-  EXPECT_EQ(buffer.representation(layout({2, 20, 3, 3}, Tag::nchw)), 0) << "row-major is the plain one";
+  EXPECT_EQ(buffer.representation(layout({2, 20, 3, 3}, Tag::nchw)), 0)
+      << "row-major is the plain one";
   EXPECT_EQ(buffer.representation(layout({6, 1, 60}, Tag::acb)), 0) << "extents of 1 have no place";
 }
 
@@ -54,21 +56,28 @@ TEST(DnnlLayout, NamesFormatsAsOnednnDoes) {
 }
 
 const char* const kChain =
-    "layer { name: 'c1' type: 'Convolution' bottom: 'x' top: 'c1' convolution_param { num_output: 20 kernel_size: 3 } }"
+    "layer { name: 'c1' type: 'Convolution' bottom: 'x' top: 'c1' convolution_param { num_output: "
+    "20 kernel_size: 3 } }"
     "layer { name: 'r1' type: 'ReLU' bottom: 'c1' top: 'c1' }"
-    "layer { name: 'p1' type: 'Pooling' bottom: 'c1' top: 'p1' pooling_param { kernel_size: 3 stride: 2 } }"
-    "layer { name: 'c2' type: 'Convolution' bottom: 'p1' top: 'c2' convolution_param { num_output: 33 kernel_size: 3 } }"
+    "layer { name: 'p1' type: 'Pooling' bottom: 'c1' top: 'p1' pooling_param { kernel_size: 3 "
+    "stride: 2 } }"
+    "layer { name: 'c2' type: 'Convolution' bottom: 'p1' top: 'c2' convolution_param { num_output: "
+    "33 kernel_size: 3 } }"
     "layer { name: 'r2' type: 'ReLU' bottom: 'c2' top: 'r2' }"
-    "layer { name: 'p2' type: 'Pooling' bottom: 'r2' top: 'p2' pooling_param { pool: AVE kernel_size: 2 stride: 2 } }"
-    "layer { name: 'i1' type: 'InnerProduct' bottom: 'p2' top: 'i1' inner_product_param { num_output: 19 } }"
+    "layer { name: 'p2' type: 'Pooling' bottom: 'r2' top: 'p2' pooling_param { pool: AVE "
+    "kernel_size: 2 stride: 2 } }"
+    "layer { name: 'i1' type: 'InnerProduct' bottom: 'p2' top: 'i1' inner_product_param { "
+    "num_output: 19 } }"
     "layer { name: 'r3' type: 'ReLU' bottom: 'i1' top: 'i1' }"
-    "layer { name: 'i2' type: 'InnerProduct' bottom: 'i1' top: 'y' inner_product_param { num_output: 10 } }";
+    "layer { name: 'i2' type: 'InnerProduct' bottom: 'i1' top: 'y' inner_product_param { "
+    "num_output: 10 } }";
 const std::map<std::string, Shape> kInput = {{"x", {4, 3, 18, 18}}};
 
 TEST(OnednnChain, EqualsPortableFusedAndUnfused) {
   for (const bool fuse : {false, true}) {
     expect_equal_to_portable(kChain, kInput, {"y"}, {.fuse = fuse});
-    expect_equal_to_portable(kChain, kInput, {"y"}, {.phase = TEST, .backward = false, .fuse = fuse});
+    expect_equal_to_portable(kChain, kInput, {"y"},
+                             {.phase = TEST, .backward = false, .fuse = fuse});
   }
 }
 
@@ -80,7 +89,8 @@ TEST(OnednnChain, PassesBlockedLayoutsAlongWithoutPlainCopies) {
   for (const char* name : {"c1", "p1", "c2", "r2", "p2"}) {
     Blob& blob = net.blob(name);
     // Memory of one representation only: nobody asked for another.
-    EXPECT_LT(blob.data().bytes(), 2 * static_cast<size_t>(blob.count()) * sizeof(float) * 48 / 33) << name;
+    EXPECT_LT(blob.data().bytes(), 2 * static_cast<size_t>(blob.count()) * sizeof(float) * 48 / 33)
+        << name;
     EXPECT_NE(blob.data().current(), 0) << name;
     EXPECT_NE(blob.diff().current(), 0) << name;
   }
@@ -94,13 +104,16 @@ TEST(OnednnChain, HeldViewsSeeAndSteerBlockedData) {
   const auto pooled = net.blob("p1").data().pin();
   static_cast<float*>(weights->storage->data())[5] = 2.5f;
   static_cast<double*>(oracle.layer(0).blobs()[0]->data().update())[5] = 2.5;
-  for (Buffer* buffer : {&net.layer(0).blobs()[0]->data(), &net.blob("p1").data()}) buffer->begin_pass();
+  for (Buffer* buffer : {&net.layer(0).blobs()[0]->data(), &net.blob("p1").data()})
+    buffer->begin_pass();
   net.forward();
   oracle.forward();
-  for (Buffer* buffer : {&net.layer(0).blobs()[0]->data(), &net.blob("p1").data()}) buffer->end_pass();
+  for (Buffer* buffer : {&net.layer(0).blobs()[0]->data(), &net.blob("p1").data()})
+    buffer->end_pass();
   expect_near(net.data("y"), oracle.data("y"), "output");
   const auto* view = static_cast<const float*>(pooled->storage->data());
-  expect_near(std::vector<double>(view, view + net.blob("p1").count()), oracle.data("p1"), "held view");
+  expect_near(std::vector<double>(view, view + net.blob("p1").count()), oracle.data("p1"),
+              "held view");
 }
 
 TEST(OnednnChain, NetsRunInSeveralThreadsAtOnce) {

@@ -17,38 +17,44 @@ class OnednnPooling : public ::testing::TestWithParam<Case> {};
 
 TEST_P(OnednnPooling, EqualsPortable) {
   expect_equal_to_portable(pooling(GetParam().param), {{"x", GetParam().shape}}, {"y"});
-  expect_equal_to_portable(pooling(GetParam().param), {{"x", GetParam().shape}}, {"y"}, {.backward = false});
+  expect_equal_to_portable(pooling(GetParam().param), {{"x", GetParam().shape}}, {"y"},
+                           {.backward = false});
 }
 
 // Rounded numbers make equal maxima in nearly every window; the first one takes the gradient.
 TEST_P(OnednnPooling, EqualsPortableOnTies) {
-  expect_equal_to_portable(pooling(GetParam().param), {{"x", GetParam().shape}}, {"y"}, {.values = "integers"});
+  expect_equal_to_portable(pooling(GetParam().param), {{"x", GetParam().shape}}, {"y"},
+                           {.values = "integers"});
 }
 
 TEST_P(OnednnPooling, EqualsPortableInBlockedLayout) {
   const std::string net =
-      "layer { name: 'c' type: 'Convolution' bottom: 'd' top: 'x' convolution_param { num_output: 17 kernel_size: 1 } }";
+      "layer { name: 'c' type: 'Convolution' bottom: 'd' top: 'x' convolution_param { num_output: "
+      "17 kernel_size: 1 } }";
   Shape shape = GetParam().shape;
   shape[1] = 16;
   for (const char* values : {"gaussian", "integers"}) {
-    expect_equal_to_portable(net + pooling(GetParam().param), {{"d", shape}}, {"y"}, {.values = values});
+    expect_equal_to_portable(net + pooling(GetParam().param), {{"d", shape}}, {"y"},
+                             {.values = values});
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Shapes, OnednnPooling,
-    ::testing::Values(Case{"pool: MAX kernel_size: 2 stride: 2", {2, 20, 8, 8}},
-                      Case{"pool: MAX kernel_size: 3 stride: 2", {2, 5, 8, 9}},
-                      Case{"pool: MAX kernel_size: 3 stride: 2 pad: 1", {2, 3, 8, 7}},
-                      Case{"pool: MAX kernel_h: 3 kernel_w: 2 stride_h: 1 stride_w: 2 pad_h: 1 pad_w: 0", {2, 3, 8, 7}},
-                      Case{"pool: MAX kernel_size: 3 stride: 2 round_mode: FLOOR", {2, 5, 8, 8}},
-                      Case{"pool: MAX global_pooling: true", {2, 3, 5, 4}},
-                      Case{"pool: AVE kernel_size: 2 stride: 2", {2, 20, 8, 8}},
-                      Case{"pool: AVE kernel_size: 3 stride: 2", {2, 5, 8, 9}},
-                      Case{"pool: AVE kernel_size: 3 stride: 1 pad: 1", {2, 3, 6, 7}},
-                      Case{"pool: AVE kernel_size: 3 stride: 2 pad: 1 round_mode: FLOOR", {2, 3, 8, 8}},
-                      Case{"pool: AVE kernel_size: 3 stride: 2 pad: 1", {2, 3, 7, 9}},
-                      Case{"pool: AVE global_pooling: true", {2, 19, 7, 7}}));
+    ::testing::Values(
+        Case{"pool: MAX kernel_size: 2 stride: 2", {2, 20, 8, 8}},
+        Case{"pool: MAX kernel_size: 3 stride: 2", {2, 5, 8, 9}},
+        Case{"pool: MAX kernel_size: 3 stride: 2 pad: 1", {2, 3, 8, 7}},
+        Case{"pool: MAX kernel_h: 3 kernel_w: 2 stride_h: 1 stride_w: 2 pad_h: 1 pad_w: 0",
+             {2, 3, 8, 7}},
+        Case{"pool: MAX kernel_size: 3 stride: 2 round_mode: FLOOR", {2, 5, 8, 8}},
+        Case{"pool: MAX global_pooling: true", {2, 3, 5, 4}},
+        Case{"pool: AVE kernel_size: 2 stride: 2", {2, 20, 8, 8}},
+        Case{"pool: AVE kernel_size: 3 stride: 2", {2, 5, 8, 9}},
+        Case{"pool: AVE kernel_size: 3 stride: 1 pad: 1", {2, 3, 6, 7}},
+        Case{"pool: AVE kernel_size: 3 stride: 2 pad: 1 round_mode: FLOOR", {2, 3, 8, 8}},
+        Case{"pool: AVE kernel_size: 3 stride: 2 pad: 1", {2, 3, 7, 9}},
+        Case{"pool: AVE global_pooling: true", {2, 19, 7, 7}}));
 
 TEST(OnednnPoolingNet, RefusesWhatCaffeDoesOtherwise) {
   EXPECT_EQ(refusal(pooling("pool: AVE kernel_size: 3 stride: 2 pad: 1"), {{"x", {1, 2, 8, 8}}}),
@@ -59,8 +65,9 @@ TEST(OnednnPoolingNet, RefusesWhatCaffeDoesOtherwise) {
                     "pooling_param { pool: MAX kernel_size: 2 } }",
                     {{"x", {1, 2, 5, 5}}}),
             "no mask top");
-  EXPECT_EQ(refusal(pooling("pool: MAX kernel_size: 2"), {{"x", {1, 2, 5, 5}}}, {.dtype = DType::kF64}),
-            "only float32");
+  EXPECT_EQ(
+      refusal(pooling("pool: MAX kernel_size: 2"), {{"x", {1, 2, 5, 5}}}, {.dtype = DType::kF64}),
+      "only float32");
 }
 
 }  // namespace

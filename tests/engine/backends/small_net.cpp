@@ -20,16 +20,20 @@ void fill_typed(Buffer& buffer, int seed, bool integers) {
   }
 }
 
-int seed_of(const std::string& name) { return static_cast<int>(std::hash<std::string>()(name) & 0xffff); }
+int seed_of(const std::string& name) {
+  return static_cast<int>(std::hash<std::string>()(name) & 0xffff);
+}
 
 NetParameter parse(const std::string& prototxt) {
   NetParameter net;
-  if (!google::protobuf::TextFormat::ParseFromString(prototxt, &net)) throw std::runtime_error("bad prototxt");
+  if (!google::protobuf::TextFormat::ParseFromString(prototxt, &net))
+    throw std::runtime_error("bad prototxt");
   return net;
 }
 
 std::unique_ptr<Implementation> implement(const Operation& operation, const std::string& backend) {
-  for (const ImplementationFactory& factory : ImplementationRegistry::of(operation.param().type())) {
+  for (const ImplementationFactory& factory :
+       ImplementationRegistry::of(operation.param().type())) {
     if (factory.name == backend) return factory.make(operation);
   }
   return make_portable(operation);
@@ -49,7 +53,8 @@ std::vector<double> SmallNet::values(Buffer& buffer) {
   std::vector<double> values(static_cast<size_t>(buffer.count()));
   const void* data = buffer.read();
   for (size_t i = 0; i < values.size(); ++i) {
-    values[i] = buffer.dtype() == DType::kF32 ? static_cast<const float*>(data)[i] : static_cast<const double*>(data)[i];
+    values[i] = buffer.dtype() == DType::kF32 ? static_cast<const float*>(data)[i]
+                                              : static_cast<const double*>(data)[i];
   }
   return values;
 }
@@ -63,7 +68,8 @@ Blobs SmallNet::find(const google::protobuf::RepeatedPtrField<std::string>& name
   return blobs;
 }
 
-SmallNet::SmallNet(const std::string& prototxt, const std::map<std::string, Shape>& inputs, const Options& options)
+SmallNet::SmallNet(const std::string& prototxt, const std::map<std::string, Shape>& inputs,
+                   const Options& options)
     : options_(options) {
   context_.phase = options.phase;
   context_.dtype = options.dtype;
@@ -84,7 +90,8 @@ SmallNet::SmallNet(const std::string& prototxt, const std::map<std::string, Shap
       layer.set_up(bottom, top);
       layer.reshape(bottom, top);
       for (size_t k = 0; k < layer.blobs().size(); ++k) {
-        fill(layer.blobs()[k]->data(), seed_of(param.name()) + static_cast<int>(k), options.values == "integers");
+        fill(layer.blobs()[k]->data(), seed_of(param.name()) + static_cast<int>(k),
+             options.values == "integers");
       }
       return &layer;
     };
@@ -94,7 +101,8 @@ SmallNet::SmallNet(const std::string& prototxt, const std::map<std::string, Shap
     if (i == 0) operation.layer->set_learns(options.learns);
     operation.propagate_down = propagate_down;
     operation.backward = options.backward;
-    while (options.fuse && i + 1 < net.layer_size() && net.layer(i + 1).bottom(0) == net.layer(i).top(0) &&
+    const bool head = options.fuse && !operation.layer->blobs().empty();
+    while (head && i + 1 < net.layer_size() && net.layer(i + 1).bottom(0) == net.layer(i).top(0) &&
            net.layer(i + 1).top(0) == net.layer(i).top(0)) {
       ++i;
       operation.fused.push_back(add(net.layer(i), operation.top, operation.top));
@@ -132,7 +140,8 @@ std::string refusal(const std::string& prototxt, const std::map<std::string, Sha
   return "";
 }
 
-void expect_near(const std::vector<double>& actual, const std::vector<double>& expected, const std::string& what) {
+void expect_near(const std::vector<double>& actual, const std::vector<double>& expected,
+                 const std::string& what) {
   ASSERT_EQ(actual.size(), expected.size()) << what;
   // Sums of many terms of size 1 cancel: the tolerance is of the largest, not of each.
   double largest = 0;
@@ -142,7 +151,8 @@ void expect_near(const std::vector<double>& actual, const std::vector<double>& e
   }
 }
 
-void expect_equal_to_portable(const std::string& prototxt, const std::map<std::string, Shape>& inputs,
+void expect_equal_to_portable(const std::string& prototxt,
+                              const std::map<std::string, Shape>& inputs,
                               const std::vector<std::string>& outputs, SmallNet::Options options) {
   SmallNet::Options portable = options;
   portable.backend.clear();
@@ -173,8 +183,10 @@ void expect_equal_to_portable(const std::string& prototxt, const std::map<std::s
     }
     for (size_t i = 0; i < layers; ++i) {
       for (size_t k = 0; k < oracle.layer(i).blobs().size(); ++k) {
-        expect_near(net.values(net.layer(i).blobs()[k]->diff()), oracle.values(oracle.layer(i).blobs()[k]->diff()),
-                    "gradient of parameter " + std::to_string(k) + " of " + oracle.layer(i).name() + when);
+        expect_near(
+            net.values(net.layer(i).blobs()[k]->diff()),
+            oracle.values(oracle.layer(i).blobs()[k]->diff()),
+            "gradient of parameter " + std::to_string(k) + " of " + oracle.layer(i).name() + when);
       }
     }
   }

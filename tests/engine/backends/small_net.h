@@ -12,8 +12,9 @@
 
 namespace caffe::testing {
 
-// A few layers wired by hand, run either by one backend's implementations or, as the oracle, by the portable code in
-// double precision. Inputs, weights and top gradients are the same numbers for the same names.
+// A few layers wired by hand, run either by one backend's implementations or, as the oracle, by the
+// portable code in double precision. Inputs, weights and top gradients are the same numbers for the
+// same names.
 class SmallNet {
  public:
   struct Options {
@@ -21,13 +22,14 @@ class SmallNet {
     DType dtype = DType::kF32;
     Phase phase = TRAIN;
     bool backward = true;
-    bool fuse = false;  // in-place layers after another go along with it
+    bool fuse = false;  // in-place layers after one with weights go along with it
     std::set<std::string> no_gradient = {};
-    std::vector<bool> learns = {};  // of the first layer's parameters; empty: all
+    std::vector<bool> learns = {};    // of the first layer's parameters; empty: all
     std::string values = "gaussian";  // or "integers": many ties
   };
 
-  SmallNet(const std::string& prototxt, const std::map<std::string, Shape>& inputs, const Options& options);
+  SmallNet(const std::string& prototxt, const std::map<std::string, Shape>& inputs,
+           const Options& options);
 
   void forward();
   void backward();
@@ -56,11 +58,15 @@ class SmallNet {
 std::string refusal(const std::string& prototxt, const std::map<std::string, Shape>& inputs,
                     SmallNet::Options options = {});
 
-void expect_near(const std::vector<double>& actual, const std::vector<double>& expected, const std::string& what);
+void expect_near(const std::vector<double>& actual, const std::vector<double>& expected,
+                 const std::string& what);
 
-// Runs the net with the backend and with the oracle, forward and backward, twice, and compares everything: tops, bottom
-// gradients, and parameter gradients after one and after two backward passes. Both ways with and without fusion.
-void expect_equal_to_portable(const std::string& prototxt, const std::map<std::string, Shape>& inputs,
-                              const std::vector<std::string>& outputs, SmallNet::Options options = {});
+// Runs the net with the backend and with the oracle, forward and backward, twice, and compares
+// everything: tops, bottom gradients, and parameter gradients after one and after two backward
+// passes. Both ways with and without fusion.
+void expect_equal_to_portable(const std::string& prototxt,
+                              const std::map<std::string, Shape>& inputs,
+                              const std::vector<std::string>& outputs,
+                              SmallNet::Options options = {});
 
 }  // namespace caffe::testing

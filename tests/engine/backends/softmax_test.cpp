@@ -4,7 +4,8 @@ namespace caffe::testing {
 namespace {
 
 std::string softmax(const std::string& param, const std::string& top = "y") {
-  return "layer { name: 's' type: 'Softmax' bottom: 'x' top: '" + top + "' softmax_param { " + param + " } }";
+  return "layer { name: 's' type: 'Softmax' bottom: 'x' top: '" + top + "' softmax_param { " +
+         param + " } }";
 }
 
 TEST(OnednnSoftmax, EqualsPortable) {
@@ -12,12 +13,14 @@ TEST(OnednnSoftmax, EqualsPortable) {
   expect_equal_to_portable(softmax(""), {{"x", {2, 5, 3, 4}}}, {"y"});
   expect_equal_to_portable(softmax("axis: -1"), {{"x", {2, 5, 3, 4}}}, {"y"});
   expect_equal_to_portable(softmax("axis: 0"), {{"x", {6, 3}}}, {"y"});
-  expect_equal_to_portable(softmax(""), {{"x", {3, 1000}}}, {"y"}, {.phase = TEST, .backward = false});
+  expect_equal_to_portable(softmax(""), {{"x", {3, 1000}}}, {"y"},
+                           {.phase = TEST, .backward = false});
 }
 
 TEST(OnednnSoftmax, EqualsPortableOnBlockedBottoms) {
   const std::string net =
-      "layer { name: 'c' type: 'Convolution' bottom: 'd' top: 'x' convolution_param { num_output: 17 kernel_size: 1 } }";
+      "layer { name: 'c' type: 'Convolution' bottom: 'd' top: 'x' convolution_param { num_output: "
+      "17 kernel_size: 1 } }";
   expect_equal_to_portable(net + softmax(""), {{"d", {2, 16, 5, 5}}}, {"y"});
 }
 

@@ -34,14 +34,16 @@ Formats formats_of(const Operation& operation) {
   if (param.bias_term()) formats.bias = {param.num_output()};
   for (size_t i = 0; i < operation.bottom.size(); ++i) {
     if (operation.bottom[i]->shape() != bottom.shape()) throw Refusal{"bottoms of several shapes"};
-    if (&operation.bottom[i]->data() == &operation.top[i]->data()) throw Refusal{"cannot work in place"};
+    if (&operation.bottom[i]->data() == &operation.top[i]->data())
+      throw Refusal{"cannot work in place"};
   }
   return formats;
 }
 
 // With dilation counted as oneDNN does: 0 is dense.
 Window dense_window(const Operation& operation) {
-  Window window = convolution_window(operation.param().convolution_param(), operation.bottom[0]->shape());
+  Window window =
+      convolution_window(operation.param().convolution_param(), operation.bottom[0]->shape());
   for (int64_t& dilation : window.dilation) --dilation;
   return window;
 }
@@ -53,8 +55,9 @@ class Convolution : public DnnlImplementation {
         dims_(formats_of(operation)),
         window_(dense_window(operation)),
         bias_(dims_.bias.empty() ? Desc() : row_major(dims_.bias)),
-        forward_pd_(cpu_engine(), forward_kind(operation), kDirect, any_format(dims_.source), any_format(dims_.weights),
-                    bias_, any_format(dims_.destination), window_.stride, window_.dilation, window_.pad, window_.pad, attributes(relu_)) {
+        forward_pd_(cpu_engine(), forward_kind(operation), kDirect, any_format(dims_.source),
+                    any_format(dims_.weights), bias_, any_format(dims_.destination), window_.stride,
+                    window_.dilation, window_.pad, window_.pad, attributes(relu_)) {
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
     details_ = describe(forward_pd_, forward_pd_.src_desc(), forward_pd_.dst_desc(), relu_);
     for (size_t i = 0; i < operation.bottom.size(); ++i) plan_forward(operation, i);
@@ -89,8 +92,10 @@ class Convolution : public DnnlImplementation {
   void plan_forward(const Operation& operation, size_t i) {
     Step& step = forward_.emplace_back(forward_pd_);
     step.bind(DNNL_ARG_SRC, forward_pd_.src_desc(), operation.bottom[i]->data(), Access::kRead);
-    step.bind(DNNL_ARG_WEIGHTS, forward_pd_.weights_desc(), operation.parameter(0).data(), Access::kRead);
-    if (!dims_.bias.empty()) step.bind(DNNL_ARG_BIAS, bias_, operation.parameter(1).data(), Access::kRead);
+    step.bind(DNNL_ARG_WEIGHTS, forward_pd_.weights_desc(), operation.parameter(0).data(),
+              Access::kRead);
+    if (!dims_.bias.empty())
+      step.bind(DNNL_ARG_BIAS, bias_, operation.parameter(1).data(), Access::kRead);
     step.bind(DNNL_ARG_DST, forward_pd_.dst_desc(), operation.top[i]->data(), Access::kWrite);
   }
 
@@ -98,20 +103,23 @@ class Convolution : public DnnlImplementation {
     const bool learns_bias = !dims_.bias.empty() && operation.layer->learns(1);
     if (!operation.layer->learns(0) && !learns_bias) return;
     const Desc bias = learns_bias ? bias_ : Desc();
-    const auto describe_weights = [&](const Desc& source, const Desc& weights, const Desc& destination) {
+    const auto describe_weights = [&](const Desc& source, const Desc& weights,
+                                      const Desc& destination) {
       return [=, this] {
-        return BackwardWeights(cpu_engine(), kDirect, source, weights, bias, destination, window_.stride,
-                               window_.dilation, window_.pad, window_.pad, forward_pd_,
-                               strict_attributes());
+        return BackwardWeights(cpu_engine(), kDirect, source, weights, bias, destination,
+                               window_.stride, window_.dilation, window_.pad, window_.pad,
+                               forward_pd_, strict_attributes());
       };
     };
     const Desc source = forward_pd_.src_desc(), destination = forward_pd_.dst_desc();
     weights_pd_ = prefer<BackwardWeights>(
         {describe_weights(source, forward_pd_.weights_desc(), destination),
          describe_weights(source, any_format(dims_.weights), destination),
-         describe_weights(any_format(dims_.source), any_format(dims_.weights), any_format(dims_.destination))});
-    weights_gradient_.emplace(weights_pd_->diff_weights_desc(),
-                              operation.layer->learns(0) ? &operation.parameter(0).diff() : nullptr);
+         describe_weights(any_format(dims_.source), any_format(dims_.weights),
+                          any_format(dims_.destination))});
+    weights_gradient_.emplace(weights_pd_->diff_weights_desc(), operation.layer->learns(0)
+                                                                    ? &operation.parameter(0).diff()
+                                                                    : nullptr);
     if (learns_bias) bias_gradient_.emplace(bias_, &operation.parameter(1).diff());
   }
 
@@ -123,7 +131,8 @@ class Convolution : public DnnlImplementation {
     if (weights_pd_) {
       back.weights.emplace(*weights_pd_);
       back.weights->bind(DNNL_ARG_SRC, weights_pd_->src_desc(), bottom.data(), Access::kRead);
-      back.weights->bind(DNNL_ARG_DIFF_DST, weights_pd_->diff_dst_desc(), top.diff(), Access::kRead);
+      back.weights->bind(DNNL_ARG_DIFF_DST, weights_pd_->diff_dst_desc(), top.diff(),
+                         Access::kRead);
       back.weights->bind(DNNL_ARG_DIFF_WEIGHTS, weights_pd_->diff_weights_desc(), nullptr);
       if (bias_gradient_) back.weights->bind(DNNL_ARG_DIFF_BIAS, bias_, nullptr);
     }
@@ -131,22 +140,24 @@ class Convolution : public DnnlImplementation {
     const BackwardData pd = describe_data();
     back.data.emplace(pd);
     back.data->bind(DNNL_ARG_DIFF_DST, pd.diff_dst_desc(), top.diff(), Access::kRead);
-    back.data->bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), operation.parameter(0).data(), Access::kRead);
+    back.data->bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), operation.parameter(0).data(),
+                    Access::kRead);
     back.data->bind(DNNL_ARG_DIFF_SRC, pd.diff_src_desc(), bottom.diff(), Access::kWrite);
   }
 
   BackwardData describe_data() const {
     const auto description = [&](const Desc& source, const Desc& weights, const Desc& destination) {
       return [=, this] {
-        return BackwardData(cpu_engine(), kDirect, source, weights, destination, window_.stride, window_.dilation,
-                            window_.pad, window_.pad, forward_pd_, strict_attributes());
+        return BackwardData(cpu_engine(), kDirect, source, weights, destination, window_.stride,
+                            window_.dilation, window_.pad, window_.pad, forward_pd_,
+                            strict_attributes());
       };
     };
     const Desc source = forward_pd_.src_desc(), destination = forward_pd_.dst_desc();
-    return prefer<BackwardData>(
-        {description(source, forward_pd_.weights_desc(), destination),
-         description(source, any_format(dims_.weights), destination),
-         description(any_format(dims_.source), any_format(dims_.weights), any_format(dims_.destination))});
+    return prefer<BackwardData>({description(source, forward_pd_.weights_desc(), destination),
+                                 description(source, any_format(dims_.weights), destination),
+                                 description(any_format(dims_.source), any_format(dims_.weights),
+                                             any_format(dims_.destination))});
   }
 
   bool relu_;

@@ -13,7 +13,8 @@ constexpr auto kF32 = dnnl::memory::data_type::f32;
 
 Dims row_major_strides(const Dims& dims) {
   Dims strides(dims.size(), 1);
-  for (size_t i = dims.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * std::max<int64_t>(dims[i], 1);
+  for (size_t i = dims.size() - 1; i > 0; --i)
+    strides[i - 1] = strides[i] * std::max<int64_t>(dims[i], 1);
   return strides;
 }
 
@@ -47,7 +48,8 @@ struct DnnlLayout::Reorder {
   Reorder* next = nullptr;
 };
 
-DnnlLayout::DnnlLayout(const Desc& desc) : desc_(desc), plain_(row_major(desc.get_dims())) {}
+DnnlLayout::DnnlLayout(const Desc& desc)
+    : desc_(desc), dims_(desc.get_dims()), plain_(row_major(dims_)) {}
 
 DnnlLayout::~DnnlLayout() {
   for (const Reorder* entry = reorders_; entry != nullptr;) {
@@ -64,19 +66,24 @@ bool DnnlLayout::same(const Layout& other) const {
   return layout != nullptr && layout->desc_ == desc_;
 }
 
-void DnnlLayout::to_plain(const void* source, void* plain) const { run(desc_, source, plain_, plain); }
+void DnnlLayout::to_plain(const void* source, void* plain) const {
+  run(desc_, source, plain_, plain);
+}
 
-void DnnlLayout::from_plain(const void* plain, void* destination) const { run(plain_, plain, desc_, destination); }
+void DnnlLayout::from_plain(const void* plain, void* destination) const {
+  run(plain_, plain, desc_, destination);
+}
 
 bool DnnlLayout::convert_from(const Layout& other, const void* source, void* destination) const {
   const auto* layout = dynamic_cast<const DnnlLayout*>(&other);
-  if (layout == nullptr || layout->desc_.get_dims() != desc_.get_dims()) return false;
+  if (layout == nullptr || layout->dims_ != dims_) return false;
   run(layout->desc_, source, desc_, destination);
   return true;
 }
 
 const DnnlLayout::Reorder* DnnlLayout::reorder(const Desc& from, const Desc& to) const {
-  for (const Reorder* entry = reorders_.load(std::memory_order_acquire); entry != nullptr; entry = entry->next) {
+  for (const Reorder* entry = reorders_.load(std::memory_order_acquire); entry != nullptr;
+       entry = entry->next) {
     if (entry->from == from && entry->to == to) return entry;
   }
   const dnnl::reorder::primitive_desc pd(cpu_engine(), from, cpu_engine(), to, strict_attributes());
@@ -88,19 +95,22 @@ const DnnlLayout::Reorder* DnnlLayout::reorder(const Desc& from, const Desc& to)
   return entry.release();
 }
 
-void DnnlLayout::run(const Desc& from, const void* source, const Desc& to, void* destination) const {
+void DnnlLayout::run(const Desc& from, const void* source, const Desc& to,
+                     void* destination) const {
   const Reorder* entry = reorder(from, to);
   // Memory objects of this call's own: a layout serves several buffers, perhaps in several threads.
   dnnl_memory_t memory[3] = {};
   const auto create = [&](int i, const Desc& desc, void* data) {
-    check(dnnl_memory_create(&memory[i], desc.get(), cpu_engine().get(), data), "a reorder's operand");
+    check(dnnl_memory_create(&memory[i], desc.get(), cpu_engine().get(), data),
+          "a reorder's operand");
   };
   create(0, from, const_cast<void*>(source));
   create(1, to, destination);
   create(2, entry->scratchpad, thread_scratchpad(entry->scratchpad_bytes));
   const dnnl_exec_arg_t arguments[] = {
       {DNNL_ARG_FROM, memory[0]}, {DNNL_ARG_TO, memory[1]}, {DNNL_ARG_SCRATCHPAD, memory[2]}};
-  const dnnl_status_t status = dnnl_primitive_execute(entry->primitive.get(), thread_stream(), 3, arguments);
+  const dnnl_status_t status =
+      dnnl_primitive_execute(entry->primitive.get(), thread_stream(), 3, arguments);
   for (dnnl_memory_t operand : memory) dnnl_memory_destroy(operand);
   check(status, "a reorder");
 }
@@ -113,7 +123,8 @@ Desc any_format(const Dims& dims) { return Desc(dims, kF32, dnnl::memory::format
 
 bool is_row_major(const Desc& desc) {
   if (desc.get_data_type() != kF32 || desc.get_inner_nblks() != 0) return false;
-  const Dims dims = desc.get_dims(), strides = desc.get_strides(), expected = row_major_strides(dims);
+  const Dims dims = desc.get_dims(), strides = desc.get_strides(),
+             expected = row_major_strides(dims);
   for (size_t i = 0; i < dims.size(); ++i) {
     if (dims[i] != 1 && strides[i] != expected[i]) return false;
   }
@@ -134,7 +145,8 @@ Desc planned_format(const Buffer& buffer, const Dims& dims) {
 
 std::string format_name(const Desc& desc) {
   const int n = desc.get_ndims();
-  const Dims strides = desc.get_strides(), blocks = desc.get_inner_blks(), inner = desc.get_inner_idxs();
+  const Dims strides = desc.get_strides(), blocks = desc.get_inner_blks(),
+             inner = desc.get_inner_idxs();
   std::vector<int> order(static_cast<size_t>(n));
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) {

@@ -16,10 +16,12 @@ using Dims = dnnl::memory::dims;
 const dnnl::engine& cpu_engine();
 dnnl_stream_t thread_stream();
 
-// Memory of the calling thread that primitives use while they run; at least `bytes` long, valid until the next call.
+// Memory of the calling thread that primitives use while they run; at least `bytes` long, valid
+// until the next call.
 void* thread_scratchpad(size_t bytes);
 
-// An array in one of oneDNN's memory formats. Its plain form is row-major float over the same logical dimensions.
+// An array in one of oneDNN's memory formats. Its plain form is row-major float over the same
+// logical dimensions.
 class DnnlLayout : public Layout {
  public:
   explicit DnnlLayout(const Desc& desc);
@@ -39,6 +41,7 @@ class DnnlLayout : public Layout {
   void run(const Desc& from, const void* source, const Desc& to, void* destination) const;
 
   Desc desc_;
+  Dims dims_;
   Desc plain_;
   // Reorders used so far. The list only grows, so that threads may walk it while one adds to it.
   mutable std::atomic<Reorder*> reorders_{nullptr};
@@ -53,8 +56,8 @@ bool is_row_major(const Desc& desc);
 // For Buffer::representation: null where the format is row-major.
 LayoutPtr layout_of(const Desc& desc);
 
-// The format that the first planner of a buffer gave it, if it has these dimensions; row-major if there is none. A
-// layer that takes this one works on what its neighbour wrote without a reorder.
+// The format that the first planner of a buffer gave it, if it has these dimensions; row-major if
+// there is none. A layer that takes this one works on what its neighbour wrote without a reorder.
 Desc planned_format(const Buffer& buffer, const Dims& dims);
 
 // As oneDNN's logs print it: "aBcd16b".

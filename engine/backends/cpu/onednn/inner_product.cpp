@@ -9,8 +9,9 @@ using Forward = dnnl::inner_product_forward::primitive_desc;
 using BackwardData = dnnl::inner_product_backward_data::primitive_desc;
 using BackwardWeights = dnnl::inner_product_backward_weights::primitive_desc;
 
-// The bottom as oneDNN sees it: in the format its producer left, so that nothing is flattened; else a plain matrix. The
-// weights then have the bottom's dimensions too, and the same row-major order as Caffe's.
+// The bottom as oneDNN sees it: in the format its producer left, so that nothing is flattened; else
+// a plain matrix. The weights then have the bottom's dimensions too, and the same row-major order
+// as Caffe's.
 Desc source_format(const Operation& operation) {
   const InnerProductParameter& param = operation.param().inner_product_param();
   const Blob& bottom = *operation.bottom[0];
@@ -38,16 +39,19 @@ class InnerProduct : public DnnlImplementation {
         destination_(row_major({source_.get_dims()[0], outputs_})),
         weights_(free_weights()),
         bias_(bias_term_ ? row_major({outputs_}) : Desc()),
-        forward_pd_(cpu_engine(), forward_kind(operation), source_, weights_, bias_, destination_, attributes(relu_)),
+        forward_pd_(cpu_engine(), forward_kind(operation), source_, weights_, bias_, destination_,
+                    attributes(relu_)),
         forward_(forward_pd_) {
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
     details_ = describe(forward_pd_, source_, destination_, relu_);
     forward_.bind(DNNL_ARG_SRC, source_, operation.bottom[0]->data(), Access::kRead);
     bind_weights(forward_, forward_pd_.weights_desc(), operation);
-    if (bias_term_) forward_.bind(DNNL_ARG_BIAS, bias_, operation.parameter(1).data(), Access::kRead);
+    if (bias_term_)
+      forward_.bind(DNNL_ARG_BIAS, bias_, operation.parameter(1).data(), Access::kRead);
     forward_.bind(DNNL_ARG_DST, destination_, operation.top[0]->data(), Access::kWrite);
     if (!operation.backward) return;
-    if (relu_) mask_.emplace(relu_mask(destination_, operation.top[0]->data(), operation.top[0]->diff()));
+    if (relu_)
+      mask_.emplace(relu_mask(destination_, operation.top[0]->data(), operation.top[0]->diff()));
     plan_gradients(operation);
     if (propagates_down(operation, 0)) plan_backward_data(operation);
   }
@@ -71,7 +75,8 @@ class InnerProduct : public DnnlImplementation {
   Desc free_weights() const {
     Dims dims = source_.get_dims();
     dims[0] = outputs_;
-    return transpose_ ? Desc(dims, dnnl::memory::data_type::f32, Dims{1, outputs_}) : any_format(dims);
+    return transpose_ ? Desc(dims, dnnl::memory::data_type::f32, Dims{1, outputs_})
+                      : any_format(dims);
   }
 
   void bind_weights(Step& step, const Desc& desc, const Operation& operation) const {
@@ -89,18 +94,20 @@ class InnerProduct : public DnnlImplementation {
     const Desc bias = learns_bias ? bias_ : Desc();
     const auto description = [&](const Desc& source, const Desc& weights) {
       return [=, this] {
-        return BackwardWeights(cpu_engine(), source, weights, bias, destination_, forward_pd_, strict_attributes());
+        return BackwardWeights(cpu_engine(), source, weights, bias, destination_, forward_pd_,
+                               strict_attributes());
       };
     };
-    const auto pd = prefer<BackwardWeights>({description(source_, forward_pd_.weights_desc()),
-                                             description(source_, weights_),
-                                             description(any_format(source_.get_dims()), weights_)});
+    const auto pd = prefer<BackwardWeights>(
+        {description(source_, forward_pd_.weights_desc()), description(source_, weights_),
+         description(any_format(source_.get_dims()), weights_)});
     gradients_.emplace(pd);
     gradients_->bind(DNNL_ARG_SRC, pd.src_desc(), operation.bottom[0]->data(), Access::kRead);
     gradients_->bind(DNNL_ARG_DIFF_DST, destination_, operation.top[0]->diff(), Access::kRead);
     gradients_->bind(DNNL_ARG_DIFF_WEIGHTS, pd.diff_weights_desc(), nullptr);
     weights_gradient_.emplace(pd.diff_weights_desc(),
-                              operation.layer->learns(0) ? &operation.parameter(0).diff() : nullptr, transpose_);
+                              operation.layer->learns(0) ? &operation.parameter(0).diff() : nullptr,
+                              transpose_);
     if (!learns_bias) return;
     gradients_->bind(DNNL_ARG_DIFF_BIAS, bias_, nullptr);
     bias_gradient_.emplace(bias_, &operation.parameter(1).diff());
@@ -109,7 +116,8 @@ class InnerProduct : public DnnlImplementation {
   void plan_backward_data(const Operation& operation) {
     const auto description = [&](const Desc& source, const Desc& weights) {
       return [=, this] {
-        return BackwardData(cpu_engine(), source, weights, destination_, forward_pd_, strict_attributes());
+        return BackwardData(cpu_engine(), source, weights, destination_, forward_pd_,
+                            strict_attributes());
       };
     };
     const auto pd = prefer<BackwardData>({description(source_, forward_pd_.weights_desc()),

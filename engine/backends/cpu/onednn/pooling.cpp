@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <optional>
 
 #include "backends/cpu/onednn/primitive.h"
+#include "layers/pooling_window.h"
 
 namespace caffe::onednn {
 namespace {
@@ -8,24 +10,24 @@ namespace {
 using Forward = dnnl::pooling_forward::primitive_desc;
 using Backward = dnnl::pooling_backward::primitive_desc;
 
+// As oneDNN wants it told; dilation 0 is dense.
 struct Window {
-  Dims kernel, stride, dilation, pad_before, pad_after;  // dilation 0: dense
+  Dims kernel, stride, dilation, pad_before, pad_after;
 };
 
-// The window, with as much padding after as the size of the top asks for.
-Window pooling_window(const PoolingParameter& param, const Dims& bottom, const Dims& top) {
+// With as much padding after the image as the size of the top asks for.
+Window padded_window(const Operation& operation) {
+  const PoolingWindow pooling =
+      pooling_window(operation.param().pooling_param(), operation.bottom[0]->shape());
   Window window;
-  window.dilation = {0, 0};
-  window.stride = {param.has_stride_h() ? param.stride_h() : param.stride(),
-                   param.has_stride_w() ? param.stride_w() : param.stride()};
-  window.kernel = {param.has_kernel_h() ? param.kernel_h() : param.kernel_size(),
-                   param.has_kernel_w() ? param.kernel_w() : param.kernel_size()};
-  window.pad_before = {param.has_pad_h() ? param.pad_h() : param.pad(), param.has_pad_w() ? param.pad_w() : param.pad()};
-  if (param.global_pooling()) window.kernel = {bottom[2], bottom[3]};
-  for (size_t i = 0; i < 2; ++i) {
-    const int64_t in = bottom[i + 2], last = (top[i + 2] - 1) * window.stride[i] - window.pad_before[i];
-    if (last >= in || window.pad_before[i] >= window.kernel[i]) throw Refusal{"a window lies outside of the image"};
-    window.pad_after.push_back(std::max<int64_t>(last + window.kernel[i] - in, 0));
+  for (const PoolingAxis& axis : {pooling.h, pooling.w}) {
+    const int64_t last = (axis.output - 1) * axis.stride - axis.pad;
+    if (last >= axis.image) throw Refusal{"a window lies outside of the image"};
+    window.kernel.push_back(axis.kernel);
+    window.stride.push_back(axis.stride);
+    window.dilation.push_back(0);
+    window.pad_before.push_back(axis.pad);
+    window.pad_after.push_back(std::max<int64_t>(last + axis.kernel - axis.image, 0));
   }
   return window;
 }
@@ -62,10 +64,11 @@ class Pooling : public DnnlImplementation {
   explicit Pooling(const Operation& operation)
       : source_(source_format(operation)),
         top_(dims_of(operation.top[0]->shape())),
-        window_(pooling_window(operation.param().pooling_param(), source_.get_dims(), top_)),
+        window_(padded_window(operation)),
         algorithm_(algorithm(operation, window_)),
-        forward_pd_(cpu_engine(), forward_kind(operation), algorithm_, source_, any_format(top_), window_.stride,
-                    window_.kernel, window_.dilation, window_.pad_before, window_.pad_after, strict_attributes()),
+        forward_pd_(cpu_engine(), forward_kind(operation), algorithm_, source_, any_format(top_),
+                    window_.stride, window_.kernel, window_.dilation, window_.pad_before,
+                    window_.pad_after, strict_attributes()),
         forward_(forward_pd_) {
     require_no_fusion(operation);
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
@@ -79,8 +82,9 @@ class Pooling : public DnnlImplementation {
       forward_.bind(DNNL_ARG_WORKSPACE, workspace, workspace_->data());
     }
     if (!propagates_down(operation, 0)) return;
-    const Backward pd(cpu_engine(), algorithm_, source_, destination, window_.stride, window_.kernel, window_.dilation,
-                      window_.pad_before, window_.pad_after, forward_pd_, strict_attributes());
+    const Backward pd(cpu_engine(), algorithm_, source_, destination, window_.stride,
+                      window_.kernel, window_.dilation, window_.pad_before, window_.pad_after,
+                      forward_pd_, strict_attributes());
     backward_.emplace(pd);
     backward_->bind(DNNL_ARG_DIFF_DST, destination, operation.top[0]->diff(), Access::kRead);
     backward_->bind(DNNL_ARG_DIFF_SRC, source_, operation.bottom[0]->diff(), Access::kWrite);

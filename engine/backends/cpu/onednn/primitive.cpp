@@ -18,7 +18,8 @@ dnnl::primitive_attr strict_attributes() {
 
 Step::Step(const dnnl::primitive_desc_base& description) {
   dnnl_primitive_t primitive = nullptr;
-  dnnl::error::wrap_c_api(dnnl_primitive_create(&primitive, description.get()), "could not create a primitive");
+  dnnl::error::wrap_c_api(dnnl_primitive_create(&primitive, description.get()),
+                          "could not create a primitive");
   primitive_.reset(primitive);
   const Desc scratchpad = description.scratchpad_desc();
   scratchpad_bytes_ = scratchpad.get_size();
@@ -33,9 +34,12 @@ Step& Step::bind_plain(int id, const Desc& desc, Buffer& buffer, Access access) 
   return add(id, desc, &buffer, 0, access, nullptr);
 }
 
-Step& Step::bind(int id, const Desc& desc, void* memory) { return add(id, desc, nullptr, 0, Access::kRead, memory); }
+Step& Step::bind(int id, const Desc& desc, void* memory) {
+  return add(id, desc, nullptr, 0, Access::kRead, memory);
+}
 
-Step& Step::add(int id, const Desc& desc, Buffer* buffer, int representation, Access access, void* data) {
+Step& Step::add(int id, const Desc& desc, Buffer* buffer, int representation, Access access,
+                void* data) {
   const dnnl::memory memory(desc, cpu_engine(), data);
   operands_.push_back({id, memory, buffer, representation, access, data});
   arguments_.push_back({id, memory.get()});
@@ -66,13 +70,13 @@ void Step::run() {
   }
   // Last, because reorders done just now use the same memory.
   point(operands_[0], thread_scratchpad(scratchpad_bytes_));
-  check(dnnl_primitive_execute(primitive_.get(), thread_stream(), static_cast<int>(arguments_.size()),
-                               arguments_.data()),
+  check(dnnl_primitive_execute(primitive_.get(), thread_stream(),
+                               static_cast<int>(arguments_.size()), arguments_.data()),
         "a primitive");
 }
 
-void bind_in_out(Step& step, int source_id, const Desc& source, Buffer& in, int destination_id, const Desc& destination,
-                 Buffer& out) {
+void bind_in_out(Step& step, int source_id, const Desc& source, Buffer& in, int destination_id,
+                 const Desc& destination, Buffer& out) {
   const bool in_place = &in == &out;
   step.bind(source_id, source, in, in_place ? Access::kUpdate : Access::kRead);
   step.bind(destination_id, destination, out, in_place ? Access::kUpdate : Access::kWrite);
@@ -120,7 +124,8 @@ bool fuses_relu(const Operation& operation) {
   const LayerParameter& follower = operation.fused[0]->param();
   if (operation.fused.size() > 1) throw Refusal{"fuses one layer only"};
   if (follower.type() != "ReLU") throw Refusal{"fuses ReLU only, not " + follower.type()};
-  if (follower.relu_param().negative_slope() != 0) throw Refusal{"fuses no ReLU with a negative_slope"};
+  if (follower.relu_param().negative_slope() != 0)
+    throw Refusal{"fuses no ReLU with a negative_slope"};
   if (operation.top.size() != 1) throw Refusal{"fuses only where there is one top"};
   return true;
 }
@@ -136,15 +141,17 @@ dnnl::primitive_attr attributes(bool relu) {
 }
 
 bool propagates_down(const Operation& operation, size_t index) {
-  return operation.backward && index < operation.propagate_down.size() && operation.propagate_down[index];
+  return operation.backward && index < operation.propagate_down.size() &&
+         operation.propagate_down[index];
 }
 
 Step relu_mask(const Desc& format, Buffer& output, Buffer& diff) {
   constexpr auto kRelu = dnnl::algorithm::eltwise_relu;
-  const dnnl::eltwise_forward::primitive_desc forward(cpu_engine(), dnnl::prop_kind::forward_training, kRelu, format,
-                                                      format, 0.f, 0.f, strict_attributes());
-  const dnnl::eltwise_backward::primitive_desc backward(cpu_engine(), kRelu, format, format, format, 0.f, 0.f, forward,
-                                                        strict_attributes());
+  const dnnl::eltwise_forward::primitive_desc forward(
+      cpu_engine(), dnnl::prop_kind::forward_training, kRelu, format, format, 0.f, 0.f,
+      strict_attributes());
+  const dnnl::eltwise_backward::primitive_desc backward(cpu_engine(), kRelu, format, format, format,
+                                                        0.f, 0.f, forward, strict_attributes());
   Step step(backward);
   step.bind(DNNL_ARG_SRC, format, output, Access::kRead);
   step.bind(DNNL_ARG_DIFF_DST, format, diff, Access::kUpdate);
@@ -156,10 +163,10 @@ bool is_reference(const dnnl::primitive_desc_base& description) {
   return std::string(description.impl_info_str()).rfind("ref", 0) == 0;
 }
 
-std::string describe(const dnnl::primitive_desc_base& description, const Desc& source, const Desc& destination,
-                     bool relu) {
-  return std::string(description.impl_info_str()) + (relu ? "+ReLU " : " ") + format_name(source) + " -> " +
-         format_name(destination);
+std::string describe(const dnnl::primitive_desc_base& description, const Desc& source,
+                     const Desc& destination, bool relu) {
+  return std::string(description.impl_info_str()) + (relu ? "+ReLU " : " ") + format_name(source) +
+         " -> " + format_name(destination);
 }
 
 }  // namespace caffe::onednn

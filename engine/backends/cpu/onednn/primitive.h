@@ -19,15 +19,17 @@ dnnl::primitive_attr strict_attributes();
 
 enum class Access { kRead, kWrite, kUpdate };
 
-// A primitive and its operands, bound once. Running it asks each buffer for its memory, which converts what is not
-// there in the format needed, and executes; nothing is created or looked up.
+// A primitive and its operands, bound once. Running it asks each buffer for its memory, which
+// converts what is not there in the format needed, and executes; nothing is created or looked up.
 class Step {
  public:
   explicit Step(const dnnl::primitive_desc_base& description);
 
-  // Binds operand `id` (DNNL_ARG_...) to a buffer. Operands are fetched in the order they were bound.
+  // Binds operand `id` (DNNL_ARG_...) to a buffer. Operands are fetched in the order they were
+  // bound.
   Step& bind(int id, const Desc& desc, Buffer& buffer, Access access);
-  // The same for a format that is the buffer's plain one though it does not look so (a transposed matrix).
+  // The same for a format that is the buffer's plain one though it does not look so (a transposed
+  // matrix).
   Step& bind_plain(int id, const Desc& desc, Buffer& buffer, Access access);
   // Binds to memory that stays where it is; null: set before each run.
   Step& bind(int id, const Desc& desc, void* memory);
@@ -43,7 +45,8 @@ class Step {
     Access access;
     void* bound;
   };
-  Step& add(int id, const Desc& desc, Buffer* buffer, int representation, Access access, void* data);
+  Step& add(int id, const Desc& desc, Buffer* buffer, int representation, Access access,
+            void* data);
   static void point(Operand& operand, void* data);
 
   dnnl::primitive primitive_;
@@ -53,10 +56,11 @@ class Step {
 };
 
 // Source and destination of an operation that may work in place.
-void bind_in_out(Step& step, int source_id, const Desc& source, Buffer& in, int destination_id, const Desc& destination,
-                 Buffer& out);
+void bind_in_out(Step& step, int source_id, const Desc& source, Buffer& in, int destination_id,
+                 const Desc& destination, Buffer& out);
 
-// Takes up the gradient of a parameter: straight into the diff while that is still zero, else beside it, to be added.
+// Takes up the gradient of a parameter: straight into the diff while that is still zero, else
+// beside it, to be added.
 class ParameterGradient {
  public:
   // `diff` null: the gradient is not wanted and goes nowhere.
@@ -81,7 +85,8 @@ void require_no_fusion(const Operation& operation);
 bool fuses_relu(const Operation& operation);
 dnnl::primitive_attr attributes(bool relu);
 inline dnnl::prop_kind forward_kind(const Operation& operation) {
-  return operation.backward ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference;
+  return operation.backward ? dnnl::prop_kind::forward_training
+                            : dnnl::prop_kind::forward_inference;
 }
 // Whether the diff of bottom `index` is wanted.
 bool propagates_down(const Operation& operation, size_t index);
@@ -91,8 +96,9 @@ Step relu_mask(const Desc& format, Buffer& output, Buffer& diff);
 
 // Whether oneDNN has only its slow reference code for this.
 bool is_reference(const dnnl::primitive_desc_base& description);
-// The first of these descriptions that runs the same kernel as the last, which is oneDNN's free choice: formats that
-// others already use are kept where that costs no speed. Those that oneDNN refuses are passed over.
+// The first of these descriptions that runs the same kernel as the last, which is oneDNN's free
+// choice: formats that others already use are kept where that costs no speed. Those that oneDNN
+// refuses are passed over.
 template <typename Description>
 Description prefer(const std::vector<std::function<Description()>>& candidates) {
   const Description free = candidates.back()();
@@ -106,8 +112,8 @@ Description prefer(const std::vector<std::function<Description()>>& candidates) 
   return free;
 }
 // "jit:avx512_core abcd -> aBcd16b", and "+ReLU" where one is fused.
-std::string describe(const dnnl::primitive_desc_base& description, const Desc& source, const Desc& destination,
-                     bool relu = false);
+std::string describe(const dnnl::primitive_desc_base& description, const Desc& source,
+                     const Desc& destination, bool relu = false);
 
 // Registers make<Class> with what oneDNN itself refuses turned into a Refusal.
 template <typename Class>

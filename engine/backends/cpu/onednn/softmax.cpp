@@ -11,7 +11,8 @@ class Softmax : public DnnlImplementation {
  public:
   explicit Softmax(const Operation& operation)
       : format_(format(operation)),
-        forward_pd_(cpu_engine(), forward_kind(operation), kAccurate, format_, format_, kAxis, strict_attributes()),
+        forward_pd_(cpu_engine(), forward_kind(operation), kAccurate, format_, format_, kAxis,
+                    strict_attributes()),
         forward_(forward_pd_) {
     require_no_fusion(operation);
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
@@ -20,11 +21,13 @@ class Softmax : public DnnlImplementation {
     bind_in_out(forward_, DNNL_ARG_SRC, format_, bottom.data(), DNNL_ARG_DST, format_, top.data());
     details_ = describe(forward_pd_, format_, format_);
     if (!propagates_down(operation, 0)) return;
-    const dnnl::softmax_backward::primitive_desc pd(cpu_engine(), kAccurate, format_, format_, format_, kAxis,
-                                                    forward_pd_, strict_attributes());
+    const dnnl::softmax_backward::primitive_desc pd(cpu_engine(), kAccurate, format_, format_,
+                                                    format_, kAxis, forward_pd_,
+                                                    strict_attributes());
     backward_.emplace_back(pd);
     backward_[0].bind(DNNL_ARG_DST, format_, top.data(), Access::kRead);
-    bind_in_out(backward_[0], DNNL_ARG_DIFF_DST, format_, top.diff(), DNNL_ARG_DIFF_SRC, format_, bottom.diff());
+    bind_in_out(backward_[0], DNNL_ARG_DIFF_DST, format_, top.diff(), DNNL_ARG_DIFF_SRC, format_,
+                bottom.diff());
   }
 
   void forward() override { forward_.run(); }
