@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "core/error.h"
 #include "core/random.h"
@@ -20,41 +21,28 @@ constexpr uint64_t kTransformSalt = 0x7472616e73666f72;  // keeps the layer's ot
 inline float mean_at(float mean, int) { return mean; }
 inline float mean_at(const float* mean, int x) { return mean[x]; }
 
-template <typename T, typename Mean>
+template <int kStride, typename T, typename Mean>
 void transform_row(const T* in, int count, Mean mean, float scale, bool mirror, float* out) {
-  if (mirror) {
-    float* last = out + count - 1;
-    for (int x = 0; x < count; ++x)
-      last[-x] = (static_cast<float>(in[x]) - mean_at(mean, x)) * scale;
-  } else {
-    for (int x = 0; x < count; ++x) out[x] = (static_cast<float>(in[x]) - mean_at(mean, x)) * scale;
+  for (int x = 0; x < count; ++x) {
+    out[x] = (static_cast<float>(in[kStride * x]) - mean_at(mean, x)) * scale;
   }
+  if (!mirror) return;
+  // Writing backwards in the loop above would keep it from being vectorised, which costs more.
+  for (int x = 0; x < count / 2; ++x) std::swap(out[x], out[count - 1 - x]);
 }
 
-// One colour of interleaved pixels. The stride is a template argument so that the compiler can
-// vectorise.
-template <int kStride, typename Mean>
-void transform_strided(const uint8_t* in, int count, Mean mean, float scale, bool mirror,
-                       float* out) {
-  if (mirror) {
-    float* last = out + count - 1;
-    for (int x = 0; x < count; ++x)
-      last[-x] = (static_cast<float>(in[kStride * x]) - mean_at(mean, x)) * scale;
-  } else {
-    for (int x = 0; x < count; ++x)
-      out[x] = (static_cast<float>(in[kStride * x]) - mean_at(mean, x)) * scale;
-  }
-}
-
+// One colour of pixels with `channels` values each.
 template <typename Mean>
-void transform_interleaved(const uint8_t* in, int stride, int count, Mean mean, float scale,
+void transform_interleaved(const uint8_t* in, int channels, int count, Mean mean, float scale,
                            bool mirror, float* out) {
-  if (stride == 3) {
-    transform_strided<3>(in, count, mean, scale, mirror, out);
+  if (channels == 3) {
+    transform_row<3>(in, count, mean, scale, mirror, out);
+  } else if (channels == 4) {
+    transform_row<4>(in, count, mean, scale, mirror, out);
   } else {
     for (int x = 0; x < count; ++x) {
-      out[mirror ? count - 1 - x : x] =
-          (static_cast<float>(in[stride * x]) - mean_at(mean, x)) * scale;
+      const float value = static_cast<float>(in[static_cast<ptrdiff_t>(channels) * x]);
+      out[mirror ? count - 1 - x : x] = (value - mean_at(mean, x)) * scale;
     }
   }
 }
@@ -168,9 +156,9 @@ void Transformer::run(const T* from, const Extents& input, int64_t position, flo
       const size_t offset =
           (static_cast<size_t>(c) * input.height + w.top + y) * input.width + w.left;
       if (mean_image_.empty()) {
-        transform_row(from + offset, length, mean_of(c), scale, w.mirror, out);
+        transform_row<1>(from + offset, length, mean_of(c), scale, w.mirror, out);
       } else {
-        transform_row(from + offset, length, mean_image_.data() + offset, scale, w.mirror, out);
+        transform_row<1>(from + offset, length, mean_image_.data() + offset, scale, w.mirror, out);
       }
     }
   }
