@@ -8,7 +8,7 @@ started=$SECONDS
 
 # fingerprint PATH...: one checksum over the names and contents of all source files below the paths.
 fingerprint() {
-  (cd "$ROOT" && find "$@" \( -name target -o -name __pycache__ \) -prune -o -type f -print0 | sort -z |
+  (cd "$ROOT" && find "$@" \( -name target -o -name __pycache__ -o -name '*.egg-info' \) -prune -o -type f -print0 | sort -z |
     xargs -0 -r sha256sum | sha256sum | cut -d' ' -f1)
 }
 
@@ -48,7 +48,7 @@ build_wheel() {
     return
   fi
   say "wheel: building and installing it into .venv"
-  rm -rf "$DIST"/*.whl "$BUILD/wheel"
+  rm -rf "$DIST"/*.whl "$ROOT/build/lib" "$ROOT"/build/bdist.* # setuptools would keep files that were removed
   CAFFE_STAGE=$STAGE/wheel quietly "$BUILD/logs/wheel.log" \
     "$VENV/bin/python" -m pip wheel -q --no-deps --no-build-isolation -w "$DIST" "$ROOT"
   quietly "$BUILD/logs/wheel-install.log" \
