@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the build needs and this machine lacks. Usage: ci/deps.sh [apt] [dnnl] [protobuf] [archives] [python] [lint]; all but lint by default.
+# Installs what the build needs and this machine lacks. Usage: ci/deps.sh [apt] [dnnl] [protobuf] [archives] [python] [lint] [demo]; all but the last two by default.
 # Every step first looks whether its result is there, so that a second run costs about a second.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -157,6 +157,10 @@ install_python() {
 install_lint() {
   install_apt apt-packages-lint.txt
   install_python
+}
+
+install_demo() {
+  install_apt apt-packages-demo.txt
 }
 
 for step in "${@:-apt dnnl protobuf archives python}"; do
