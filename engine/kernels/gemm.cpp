@@ -15,20 +15,21 @@ void scale(int64_t count, T beta, T* c) {
 
 }  // namespace
 
-void gemm(Transpose trans_a, Transpose trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
-          const float* b, float beta, float* c) {
+void gemm(Transpose trans_a, Transpose trans_b, int64_t m, int64_t n, int64_t k, float alpha,
+          const float* a, const float* b, float beta, float* c) {
   if (m == 0 || n == 0) return;
   if (k == 0) return scale(m * n, beta, c);
   const bool ta = trans_a == Transpose::kYes;
   const bool tb = trans_b == Transpose::kYes;
-  const dnnl_status_t status =
-      dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, alpha, a, ta ? m : k, b, tb ? k : n, beta, c, n);
-  CAFFE_REQUIRE_CODE(status == dnnl_success, ErrorCode::kInternal, "the product of matrices of ", m, "x", k, " and ", k,
-                     "x", n, " failed: oneDNN status ", static_cast<int>(status));
+  const dnnl_status_t status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, alpha, a,
+                                          ta ? m : k, b, tb ? k : n, beta, c, n);
+  CAFFE_REQUIRE_CODE(status == dnnl_success, ErrorCode::kInternal, "the product of matrices of ", m,
+                     "x", k, " and ", k, "x", n, " failed: oneDNN status ",
+                     static_cast<int>(status));
 }
 
-void gemm(Transpose trans_a, Transpose trans_b, int64_t m, int64_t n, int64_t k, double alpha, const double* a,
-          const double* b, double beta, double* c) {
+void gemm(Transpose trans_a, Transpose trans_b, int64_t m, int64_t n, int64_t k, double alpha,
+          const double* a, const double* b, double beta, double* c) {
   const int64_t a_row = trans_a == Transpose::kYes ? 1 : k;
   const int64_t a_column = trans_a == Transpose::kYes ? m : 1;
   scale(m * n, beta, c);

@@ -11,9 +11,9 @@ namespace {
 
 constexpr int kMostAxes = 8;
 
-// Calls visit(first output position, first pixel, step between pixels, positions) for every maximal run of output
-// positions along the last axis for which kernel offset `offset` lies inside the image, and blank(first output position,
-// positions) for the runs that lie in the padding.
+// Calls visit(first output position, first pixel, step between pixels, positions) for every maximal
+// run of output positions along the last axis for which kernel offset `offset` lies inside the
+// image, and blank(first output position, positions) for the runs that lie in the padding.
 template <typename Visit, typename Blank>
 void walk(const Window& w, int64_t offset, const Visit& visit, const Blank& blank) {
   const int axes = w.axes();
@@ -28,7 +28,8 @@ void walk(const Window& w, int64_t offset, const Visit& visit, const Blank& blan
   const int64_t row = w.output[last];
   const int64_t stride = w.stride[last];
   // Positions i with 0 <= shift + i * stride < image.
-  const int64_t begin = std::clamp<int64_t>(shift[last] >= 0 ? 0 : (-shift[last] + stride - 1) / stride, 0, row);
+  const int64_t begin =
+      std::clamp<int64_t>(shift[last] >= 0 ? 0 : (-shift[last] + stride - 1) / stride, 0, row);
   const int64_t room = w.image[last] - shift[last];
   const int64_t end = std::clamp<int64_t>(room <= 0 ? 0 : (room + stride - 1) / stride, begin, row);
 
@@ -47,7 +48,8 @@ void walk(const Window& w, int64_t offset, const Visit& visit, const Blank& blan
       blank(first, row);
     } else {
       blank(first, begin);
-      visit(first + begin, pixel * w.image[last] + shift[last] + begin * stride, stride, end - begin);
+      visit(first + begin, pixel * w.image[last] + shift[last] + begin * stride, stride,
+            end - begin);
       blank(first + end, row - end);
     }
     for (size_t axis = last; axis-- > 0;) {
@@ -58,8 +60,8 @@ void walk(const Window& w, int64_t offset, const Visit& visit, const Blank& blan
 }
 
 void check(const Window& window) {
-  CAFFE_REQUIRE(window.axes() <= kMostAxes, "found ", window.axes(), " spatial axes; at most ", kMostAxes,
-                " are supported");
+  CAFFE_REQUIRE(window.axes() <= kMostAxes, "found ", window.axes(), " spatial axes; at most ",
+                kMostAxes, " are supported");
 }
 
 }  // namespace

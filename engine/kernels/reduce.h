@@ -8,8 +8,8 @@
 
 namespace caffe {
 
-// Sum of term(i) over [0, n) on the calling thread. Runs are summed in T, the runs' sums in double, so that the error
-// does not grow with n.
+// Sum of term(i) over [0, n) on the calling thread. Runs are summed in T, the runs' sums in double,
+// so that the error does not grow with n.
 template <typename T, typename Term>
 double sum(int64_t n, const Term& term) {
   constexpr int64_t kRun = 1024;
@@ -33,15 +33,16 @@ double parallel_sum(int64_t n, const Term& term) {
   double* results = parts.data();
   for_each_heavy(kParts, [&](int64_t part) {
     const int64_t begin = n * part / kParts;
-    results[part] = sum<T>(n * (part + 1) / kParts - begin, [&](int64_t i) { return term(begin + i); });
+    results[part] =
+        sum<T>(n * (part + 1) / kParts - begin, [&](int64_t i) { return term(begin + i); });
   });
   double total = 0;
   for (const double part : parts) total += part;
   return total;
 }
 
-// An array seen as outer x middle x inner, of which something belongs to each index of the middle: a channel's
-// statistics, a broadcast factor.
+// An array seen as outer x middle x inner, of which something belongs to each index of the middle:
+// a channel's statistics, a broadcast factor.
 struct Middle {
   int64_t outer = 1;
   int64_t middle = 1;

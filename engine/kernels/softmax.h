@@ -9,7 +9,8 @@
 
 namespace caffe {
 
-// Softmax over the middle of outer x middle x inner. y may be x. `scratch` has room for outer x inner numbers.
+// Softmax over the middle of outer x middle x inner. y may be x. `scratch` has room for outer x
+// inner numbers.
 template <typename T>
 void softmax(const Middle& m, const T* x, T* y, T* scratch) {
   const int64_t channels = m.middle;
@@ -23,7 +24,8 @@ void softmax(const Middle& m, const T* x, T* y, T* scratch) {
       for (int64_t i = 0; i < inner; ++i) reduced[i] = std::max(reduced[i], in[c * inner + i]);
     }
     for (int64_t c = 0; c < channels; ++c) {
-      for (int64_t i = 0; i < inner; ++i) out[c * inner + i] = std::exp(in[c * inner + i] - reduced[i]);
+      for (int64_t i = 0; i < inner; ++i)
+        out[c * inner + i] = std::exp(in[c * inner + i] - reduced[i]);
     }
     std::copy_n(out, inner, reduced);
     for (int64_t c = 1; c < channels; ++c) {

@@ -5,8 +5,8 @@
 namespace caffe {
 namespace {
 
-// Share of predictions whose true class is among the top_k best scores; classes with an equal score count as better. A
-// second top is the same per class (0 for classes without a label).
+// Share of predictions whose true class is among the top_k best scores; classes with an equal score
+// count as better. A second top is the same per class (0 for classes without a label).
 class AccuracyLayer : public PortableLayer<AccuracyLayer> {
  public:
   using PortableLayer::PortableLayer;
@@ -22,11 +22,13 @@ class AccuracyLayer : public PortableLayer<AccuracyLayer> {
     outer_ = in.count(0, axis);
     classes_ = in[axis];
     inner_ = in.count(axis + 1);
-    CAFFE_REQUIRE(p.top_k() >= 1 && static_cast<int64_t>(p.top_k()) <= classes_, "found top_k ", p.top_k(),
-                  " in accuracy_param, expected 1 to ", classes_, ", the number of classes");
-    CAFFE_REQUIRE(bottom[1]->count() == outer_ * inner_, "found ", bottom[1]->count(), " labels (shape ",
-                  bottom[1]->shape().str(), ") for ", outer_ * inner_, " predictions (shape ", in.str(),
-                  ", classes on axis ", axis, "); give one label for each prediction");
+    CAFFE_REQUIRE(p.top_k() >= 1 && static_cast<int64_t>(p.top_k()) <= classes_, "found top_k ",
+                  p.top_k(), " in accuracy_param, expected 1 to ", classes_,
+                  ", the number of classes");
+    CAFFE_REQUIRE(bottom[1]->count() == outer_ * inner_, "found ", bottom[1]->count(),
+                  " labels (shape ", bottom[1]->shape().str(), ") for ", outer_ * inner_,
+                  " predictions (shape ", in.str(), ", classes on axis ", axis,
+                  "); give one label for each prediction");
     top[0]->reshape(Shape());
     if (top.size() > 1) top[1]->reshape({classes_});
     hits_.resize(static_cast<size_t>(classes_));
@@ -36,7 +38,8 @@ class AccuracyLayer : public PortableLayer<AccuracyLayer> {
   template <typename T>
   void forward(const Blobs& bottom, const Blobs& top) {
     const auto& p = param().accuracy_param();
-    const Labels labels(classes_, p.has_ignore_label() ? std::optional<int>(p.ignore_label()) : std::nullopt);
+    const Labels labels(classes_,
+                        p.has_ignore_label() ? std::optional<int>(p.ignore_label()) : std::nullopt);
     const T* score = bottom[0]->data_as<T>();
     const T* label = bottom[1]->data_as<T>();
     const int64_t valid = labels.check(*this, label, bottom[1]->count(), inner_);
@@ -51,7 +54,8 @@ class AccuracyLayer : public PortableLayer<AccuracyLayer> {
       hits_[static_cast<size_t>(truth)] += hit;
       ++totals_[static_cast<size_t>(truth)];
     }
-    top[0]->overwrite_data<T>()[0] = valid == 0 ? T{0} : static_cast<T>(correct) / static_cast<T>(valid);
+    top[0]->overwrite_data<T>()[0] =
+        valid == 0 ? T{0} : static_cast<T>(correct) / static_cast<T>(valid);
     if (top.size() < 2) return;
     T* per_class = top[1]->overwrite_data<T>();
     for (size_t c = 0; c < hits_.size(); ++c) {

@@ -6,13 +6,16 @@
 namespace caffe {
 namespace {
 
-// y = (x - mean) / sqrt(var + eps) per channel (axis 1). Statistics of the batch in training, else of the running sums
-// in the three blobs: sum of means, sum of variances, and the factor both are divided by.
-// Ioffe & Szegedy, "Batch Normalization", 2015.
+// y = (x - mean) / sqrt(var + eps) per channel (axis 1). Statistics of the batch in training, else
+// of the running sums in the three blobs: sum of means, sum of variances, and the factor both are
+// divided by. Ioffe & Szegedy, "Batch Normalization", 2015.
 class BatchNormLayer : public PortableLayer<BatchNormLayer> {
  public:
   BatchNormLayer(const LayerParameter& param, const RunContext& context)
-      : PortableLayer(param, context), mean_(context.dtype), inverse_std_(context.dtype), normalised_(context.dtype) {}
+      : PortableLayer(param, context),
+        mean_(context.dtype),
+        inverse_std_(context.dtype),
+        normalised_(context.dtype) {}
 
   void set_up(const Blobs& bottom, const Blobs&) override {
     const Shape& in = bottom[0]->shape();
@@ -25,16 +28,17 @@ class BatchNormLayer : public PortableLayer<BatchNormLayer> {
     LayerParameter& p = mutable_param();
     for (int i = 0; i < 3; ++i) {
       if (i == p.param_size()) p.add_param()->set_lr_mult(0);
-      CAFFE_REQUIRE(p.param(i).lr_mult() == 0, "found lr_mult ", p.param(i).lr_mult(), " in param ", i,
-                    "; the blobs are statistics, which are not learned: use lr_mult 0 or leave param out");
+      CAFFE_REQUIRE(
+          p.param(i).lr_mult() == 0, "found lr_mult ", p.param(i).lr_mult(), " in param ", i,
+          "; the blobs are statistics, which are not learned: use lr_mult 0 or leave param out");
     }
   }
 
   void reshape(const Blobs& bottom, const Blobs& top) override {
     const Shape& in = bottom[0]->shape();
     const int64_t channels = in.axes() <= 1 ? 1 : in[1];
-    CAFFE_REQUIRE(channels == channels_, "found ", channels, " channels in the bottom ", in.str(), ", expected ",
-                  channels_, " as at the start");
+    CAFFE_REQUIRE(channels == channels_, "found ", channels, " channels in the bottom ", in.str(),
+                  ", expected ", channels_, " as at the start");
     middle_ = {in.axes() == 1 ? 1 : in[0], channels_, in.axes() == 1 ? in[0] : in.count(2)};
     mean_.reshape({channels_});
     inverse_std_.reshape({channels_});
@@ -63,7 +67,8 @@ class BatchNormLayer : public PortableLayer<BatchNormLayer> {
         y[i] = copy[i];
       });
     } else {
-      for_each_with_middle(middle_, [=](int64_t i, int64_t c) { y[i] = (x[i] - mean[c]) * inverse_std[c]; });
+      for_each_with_middle(middle_,
+                           [=](int64_t i, int64_t c) { y[i] = (x[i] - mean[c]) * inverse_std[c]; });
     }
   }
 
@@ -83,7 +88,8 @@ class BatchNormLayer : public PortableLayer<BatchNormLayer> {
     } else {
       const T* x = bottom[0]->data_as<T>();
       const T* mean = mean_.data_as<T>();
-      backward_batch<T>(dy, bottom, [=](int64_t i, int64_t c) { return (x[i] - mean[c]) * inverse_std[c]; });
+      backward_batch<T>(dy, bottom,
+                        [=](int64_t i, int64_t c) { return (x[i] - mean[c]) * inverse_std[c]; });
     }
   }
 

@@ -13,7 +13,8 @@ class BiasLayer : public PortableLayer<BiasLayer> {
   void set_up(const Blobs& bottom, const Blobs&) override {
     if (bottom.size() > 1) return;
     const auto& p = param().bias_param();
-    add_parameter(broadcast_parameter_shape(bottom[0]->shape(), p.axis(), p.num_axes()), p.filler());
+    add_parameter(broadcast_parameter_shape(bottom[0]->shape(), p.axis(), p.num_axes()),
+                  p.filler());
   }
 
   void reshape(const Blobs& bottom, const Blobs& top) override {
@@ -35,11 +36,13 @@ class BiasLayer : public PortableLayer<BiasLayer> {
     const auto term = [=](int64_t i, int64_t) { return dy[i]; };
     if (bottom.size() == 1 && learns(0)) {
       T* db = blobs()[0]->update_diff<T>();
-      sum_over_middle<T>(middle_, term, [=](int64_t c, double total) { db[c] += static_cast<T>(total); });
+      sum_over_middle<T>(middle_, term,
+                         [=](int64_t c, double total) { db[c] += static_cast<T>(total); });
     }
     if (bottom.size() > 1 && propagate_down[1]) {
       T* db = bottom[1]->overwrite_diff<T>();
-      sum_over_middle<T>(middle_, term, [=](int64_t c, double total) { db[c] = static_cast<T>(total); });
+      sum_over_middle<T>(middle_, term,
+                         [=](int64_t c, double total) { db[c] = static_cast<T>(total); });
     }
     if (propagate_down[0] && top[0] != bottom[0]) {
       T* dx = bottom[0]->overwrite_diff<T>();
@@ -48,7 +51,9 @@ class BiasLayer : public PortableLayer<BiasLayer> {
   }
 
  private:
-  const Blob& bias(const Blobs& bottom) const { return bottom.size() > 1 ? *bottom[1] : *blobs()[0]; }
+  const Blob& bias(const Blobs& bottom) const {
+    return bottom.size() > 1 ? *bottom[1] : *blobs()[0];
+  }
 
   Middle middle_;
 };

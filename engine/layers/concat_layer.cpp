@@ -22,15 +22,17 @@ class ConcatLayer : public PortableLayer<ConcatLayer> {
   void reshape(const Blobs& bottom, const Blobs& top) override {
     const auto& p = param().concat_param();
     Shape out = bottom[0]->shape();
-    CAFFE_REQUIRE(!p.has_concat_dim() || p.concat_dim() < static_cast<uint32_t>(out.axes()), "concat_dim ",
-                  p.concat_dim(), " is out of range for the ", out.axes(), "-D bottom ", out.str());
-    const int axis = out.canonical_axis(p.has_concat_dim() ? static_cast<int>(p.concat_dim()) : p.axis());
+    CAFFE_REQUIRE(!p.has_concat_dim() || p.concat_dim() < static_cast<uint32_t>(out.axes()),
+                  "concat_dim ", p.concat_dim(), " is out of range for the ", out.axes(),
+                  "-D bottom ", out.str());
+    const int axis =
+        out.canonical_axis(p.has_concat_dim() ? static_cast<int>(p.concat_dim()) : p.axis());
     for (size_t i = 1; i < bottom.size(); ++i) {
       const Shape& in = bottom[i]->shape();
       bool fits = in.axes() == out.axes();
       for (int a = 0; fits && a < in.axes(); ++a) fits = a == axis || in[a] == out[a];
-      CAFFE_REQUIRE(fits, "bottom ", i, " has shape ", in.str(), ", bottom 0 ", bottom[0]->shape().str(),
-                    "; they must agree in all axes but ", axis);
+      CAFFE_REQUIRE(fits, "bottom ", i, " has shape ", in.str(), ", bottom 0 ",
+                    bottom[0]->shape().str(), "; they must agree in all axes but ", axis);
       out[axis] += in[axis];
     }
     for (const Blob* blob : bottom) {
@@ -69,7 +71,8 @@ class ConcatLayer : public PortableLayer<ConcatLayer> {
       if (propagate_down[i]) {
         T* dx = bottom[i]->overwrite_diff<T>();
         const int64_t row = row_;
-        for_each_heavy(outer_, [=](int64_t o) { std::copy_n(dy + o * row + offset, n, dx + o * n); });
+        for_each_heavy(outer_,
+                       [=](int64_t o) { std::copy_n(dy + o * row + offset, n, dx + o * n); });
       }
       offset += n;
     }

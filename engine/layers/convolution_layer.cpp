@@ -7,8 +7,9 @@
 namespace caffe {
 namespace {
 
-// N-D cross-correlation, with groups and dilation, as im2col and a product of matrices per sample. Several bottoms of
-// one shape share the weights (num_output x channels / group x kernel) and the bias (num_output).
+// N-D cross-correlation, with groups and dilation, as im2col and a product of matrices per sample.
+// Several bottoms of one shape share the weights (num_output x channels / group x kernel) and the
+// bias (num_output).
 class ConvolutionLayer : public PortableLayer<ConvolutionLayer> {
  public:
   ConvolutionLayer(const LayerParameter& param, const RunContext& context)
@@ -27,8 +28,9 @@ class ConvolutionLayer : public PortableLayer<ConvolutionLayer> {
     group_ = p.group();
     window_ = convolution_window(p, in);
     CAFFE_REQUIRE(outputs_ > 0, "num_output must be given in convolution_param and be positive");
-    CAFFE_REQUIRE(group_ > 0 && channels_ % group_ == 0 && outputs_ % group_ == 0, "found group ", group_, " with ",
-                  channels_, " channels and num_output ", outputs_, "; group must divide both");
+    CAFFE_REQUIRE(group_ > 0 && channels_ % group_ == 0 && outputs_ % group_ == 0, "found group ",
+                  group_, " with ", channels_, " channels and num_output ", outputs_,
+                  "; group must divide both");
     Shape weights{outputs_, channels_ / group_};
     for (const int64_t extent : window_.kernel) weights.push_back(extent);
     add_parameter(weights, p.weight_filler());
@@ -37,8 +39,9 @@ class ConvolutionLayer : public PortableLayer<ConvolutionLayer> {
 
   void reshape(const Blobs& bottom, const Blobs& top) override {
     const Shape& in = bottom[0]->shape();
-    CAFFE_REQUIRE(in.axes() > axis_ && in[axis_] == channels_, "found bottom ", in.str(), ", expected ", channels_,
-                  " channels on axis ", axis_, ", for which the weights were made");
+    CAFFE_REQUIRE(in.axes() > axis_ && in[axis_] == channels_, "found bottom ", in.str(),
+                  ", expected ", channels_, " channels on axis ", axis_,
+                  ", for which the weights were made");
     window_ = convolution_window(param().convolution_param(), in);
     samples_ = in.count(0, axis_);
     Shape out;
@@ -46,11 +49,13 @@ class ConvolutionLayer : public PortableLayer<ConvolutionLayer> {
     out.push_back(outputs_);
     for (const int64_t extent : window_.output) out.push_back(extent);
     for (size_t i = 0; i < bottom.size(); ++i) {
-      CAFFE_REQUIRE(bottom[i]->shape() == in, "bottom ", i, " has shape ", bottom[i]->shape().str(), ", bottom 0 ",
-                    in.str(), "; all bottoms of a convolution must have the same shape");
+      CAFFE_REQUIRE(bottom[i]->shape() == in, "bottom ", i, " has shape ", bottom[i]->shape().str(),
+                    ", bottom 0 ", in.str(),
+                    "; all bottoms of a convolution must have the same shape");
       top[i]->reshape(out);
     }
-    if (!window_.pointwise()) columns_.reshape({channels_, window_.kernel_size(), window_.output_size()});
+    if (!window_.pointwise())
+      columns_.reshape({channels_, window_.kernel_size(), window_.output_size()});
   }
 
   template <typename T>
@@ -62,8 +67,9 @@ class ConvolutionLayer : public PortableLayer<ConvolutionLayer> {
       for (int64_t sample = 0; sample < samples_; ++sample) {
         const T* columns = to_columns(x + sample * input_size());
         for (int64_t g = 0; g < group_; ++g) {
-          gemm(Transpose::kNo, Transpose::kNo, rows(), window_.output_size(), depth(), T{1}, weights + g * rows() * depth(),
-               columns + g * depth() * window_.output_size(), T{0}, y + (sample * group_ + g) * rows() * window_.output_size());
+          gemm(Transpose::kNo, Transpose::kNo, rows(), window_.output_size(), depth(), T{1},
+               weights + g * rows() * depth(), columns + g * depth() * window_.output_size(), T{0},
+               y + (sample * group_ + g) * rows() * window_.output_size());
         }
       }
       if (param().convolution_param().bias_term()) {
@@ -109,8 +115,8 @@ class ConvolutionLayer : public PortableLayer<ConvolutionLayer> {
       const T* columns = to_columns(x + sample * input_size());
       for (int64_t g = 0; g < group_; ++g) {
         gemm(Transpose::kNo, Transpose::kYes, rows(), depth(), positions, T{1},
-             dy + (sample * group_ + g) * rows() * positions, columns + g * depth() * positions, T{1},
-             dw + g * rows() * depth());
+             dy + (sample * group_ + g) * rows() * positions, columns + g * depth() * positions,
+             T{1}, dw + g * rows() * depth());
       }
     }
   }
@@ -123,8 +129,9 @@ class ConvolutionLayer : public PortableLayer<ConvolutionLayer> {
       T* image = dx + sample * input_size();
       T* columns = window_.pointwise() ? image : columns_.overwrite_data<T>();
       for (int64_t g = 0; g < group_; ++g) {
-        gemm(Transpose::kYes, Transpose::kNo, depth(), positions, rows(), T{1}, weights + g * rows() * depth(),
-             dy + (sample * group_ + g) * rows() * positions, T{0}, columns + g * depth() * positions);
+        gemm(Transpose::kYes, Transpose::kNo, depth(), positions, rows(), T{1},
+             weights + g * rows() * depth(), dy + (sample * group_ + g) * rows() * positions, T{0},
+             columns + g * depth() * positions);
       }
       if (!window_.pointwise()) col2im(window_, channels_, columns, image);
     }

@@ -10,28 +10,33 @@ namespace {
 
 using Extents = std::vector<int64_t>;
 
-// One of kernel, stride, pad, dilation for all spatial axes. `height` and `width` are values of *_h and *_w, where given.
+// One of kernel, stride, pad, dilation for all spatial axes. `height` and `width` are values of *_h
+// and *_w, where given.
 Extents per_axis(const char* field, const google::protobuf::RepeatedField<uint32_t>& values,
                  std::optional<uint32_t> height, std::optional<uint32_t> width, int axes,
                  std::optional<int64_t> otherwise) {
   const auto count = static_cast<size_t>(axes);
   const std::string name = field;
   if (height || width) {
-    CAFFE_REQUIRE(axes == 2, name, "_h and _w are for 2 spatial axes, found ", axes, "; use the repeated field");
-    CAFFE_REQUIRE(values.empty(), "found both the repeated field and ", name, "_h/_w in convolution_param; give one");
+    CAFFE_REQUIRE(axes == 2, name, "_h and _w are for 2 spatial axes, found ", axes,
+                  "; use the repeated field");
+    CAFFE_REQUIRE(values.empty(), "found both the repeated field and ", name,
+                  "_h/_w in convolution_param; give one");
     CAFFE_REQUIRE((height && width) || otherwise, "found only one of ", name, "_h and ", name,
                   "_w in convolution_param; give both");
     return {height ? *height : *otherwise, width ? *width : *otherwise};
   }
   if (values.empty() && otherwise) return Extents(count, *otherwise);
   CAFFE_REQUIRE(values.size() == 1 || values.size() == axes, name,
-                " must be given once, or once for each spatial axis, in convolution_param; found ", values.size(),
-                " values for ", axes, " spatial axes");
+                " must be given once, or once for each spatial axis, in convolution_param; found ",
+                values.size(), " values for ", axes, " spatial axes");
   if (values.size() == 1) return Extents(count, values.Get(0));
   return Extents(values.begin(), values.end());
 }
 
-std::optional<uint32_t> given(bool has, uint32_t value) { return has ? std::optional(value) : std::nullopt; }
+std::optional<uint32_t> given(bool has, uint32_t value) {
+  return has ? std::optional(value) : std::nullopt;
+}
 
 }  // namespace
 
@@ -44,16 +49,18 @@ Window convolution_window(const ConvolutionParameter& p, const Shape& bottom) {
                       given(p.has_kernel_w(), p.kernel_w()), axes, std::nullopt);
   w.stride = per_axis("stride", p.stride(), given(p.has_stride_h(), p.stride_h()),
                       given(p.has_stride_w(), p.stride_w()), axes, 1);
-  w.pad = per_axis("pad", p.pad(), given(p.has_pad_h(), p.pad_h()), given(p.has_pad_w(), p.pad_w()), axes, 0);
+  w.pad = per_axis("pad", p.pad(), given(p.has_pad_h(), p.pad_h()), given(p.has_pad_w(), p.pad_w()),
+                   axes, 0);
   w.dilation = per_axis("dilation", p.dilation(), std::nullopt, std::nullopt, axes, 1);
   for (size_t i = 0; i < w.image.size(); ++i) {
     CAFFE_REQUIRE(w.kernel[i] > 0 && w.stride[i] > 0 && w.dilation[i] > 0,
-                  "kernel_size, stride and dilation must be positive in convolution_param, found ", w.kernel[i], ", ",
-                  w.stride[i], ", ", w.dilation[i], " for spatial axis ", i);
+                  "kernel_size, stride and dilation must be positive in convolution_param, found ",
+                  w.kernel[i], ", ", w.stride[i], ", ", w.dilation[i], " for spatial axis ", i);
     const int64_t extent = w.dilation[i] * (w.kernel[i] - 1) + 1;
     const int64_t room = w.image[i] + 2 * w.pad[i] - extent;
-    CAFFE_REQUIRE(room >= 0, "the kernel spans ", extent, " pixels, the padded bottom ", w.image[i] + 2 * w.pad[i],
-                  " (bottom ", bottom.str(), ", spatial axis ", i, "); use a smaller kernel, more padding or larger input");
+    CAFFE_REQUIRE(room >= 0, "the kernel spans ", extent, " pixels, the padded bottom ",
+                  w.image[i] + 2 * w.pad[i], " (bottom ", bottom.str(), ", spatial axis ", i,
+                  "); use a smaller kernel, more padding or larger input");
     w.output.push_back(room / w.stride[i] + 1);
   }
   return w;

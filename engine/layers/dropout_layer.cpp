@@ -7,17 +7,18 @@
 namespace caffe {
 namespace {
 
-// In training each value is dropped with probability dropout_ratio, else multiplied by 1 / (1 - ratio). In testing: y = x.
-// A draw depends on seed, layer name, the record's global position and the element's place in its row, so neither on the
-// number of workers nor on a restart. Srivastava et al., "Dropout", 2014.
+// In training each value is dropped with probability dropout_ratio, else multiplied by 1 / (1 -
+// ratio). In testing: y = x. A draw depends on seed, layer name, the record's global position and
+// the element's place in its row, so neither on the number of workers nor on a restart. Srivastava
+// et al., "Dropout", 2014.
 class DropoutLayer : public PortableLayer<DropoutLayer> {
  public:
   using PortableLayer::PortableLayer;
 
   void set_up(const Blobs&, const Blobs&) override {
     const float ratio = param().dropout_param().dropout_ratio();
-    CAFFE_REQUIRE(ratio >= 0 && ratio < 1, "dropout_ratio must be at least 0 and below 1 in dropout_param, found ",
-                  ratio);
+    CAFFE_REQUIRE(ratio >= 0 && ratio < 1,
+                  "dropout_ratio must be at least 0 and below 1 in dropout_param, found ", ratio);
   }
 
   void reshape(const Blobs& bottom, const Blobs& top) override {

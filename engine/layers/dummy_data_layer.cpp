@@ -17,7 +17,8 @@ class DummyDataLayer : public PortableLayer<DummyDataLayer> {
     const auto& p = param().dummy_data_param();
     const int tops = static_cast<int>(top.size());
     const int fillers = p.data_filler_size();
-    CAFFE_REQUIRE(fillers == 0 || fillers == 1 || fillers == tops, "found ", fillers, " data_filler for ", tops,
+    CAFFE_REQUIRE(fillers == 0 || fillers == 1 || fillers == tops, "found ", fillers,
+                  " data_filler for ", tops,
                   " tops in dummy_data_param; give none, one for all, or one for each");
     for (int i = 0; i < tops; ++i) {
       top[static_cast<size_t>(i)]->reshape(shape_of(i, tops));
@@ -33,7 +34,8 @@ class DummyDataLayer : public PortableLayer<DummyDataLayer> {
     ++calls_;
     for (int i = 0; i < static_cast<int>(top.size()); ++i) {
       if (filler(i).type() == "constant") continue;
-      fill_top(i, *top[static_cast<size_t>(i)], static_cast<uint64_t>(pass * context().world + context().rank));
+      fill_top(i, *top[static_cast<size_t>(i)],
+               static_cast<uint64_t>(pass * context().world + context().rank));
     }
   }
 
@@ -52,16 +54,20 @@ class DummyDataLayer : public PortableLayer<DummyDataLayer> {
   Shape shape_of(int i, int tops) const {
     const auto& p = param().dummy_data_param();
     if (p.num_size() == 0) {
-      CAFFE_REQUIRE(p.shape_size() == 1 || p.shape_size() == tops, "found ", p.shape_size(), " shapes for ", tops,
+      CAFFE_REQUIRE(p.shape_size() == 1 || p.shape_size() == tops, "found ", p.shape_size(),
+                    " shapes for ", tops,
                     " tops in dummy_data_param; give one for all, or one for each");
       const auto& dims = p.shape(p.shape_size() == 1 ? 0 : i).dim();
       return Shape(std::vector<int64_t>(dims.begin(), dims.end()));
     }
-    CAFFE_REQUIRE(p.shape_size() == 0, "found both shape and num/channels/height/width in dummy_data_param; give one");
+    CAFFE_REQUIRE(p.shape_size() == 0,
+                  "found both shape and num/channels/height/width in dummy_data_param; give one");
     Shape shape;
     for (const auto* extents : {&p.num(), &p.channels(), &p.height(), &p.width()}) {
-      CAFFE_REQUIRE(extents->size() == 1 || extents->size() == tops, "found ", extents->size(), " extents for ", tops,
-                    " tops in dummy_data_param; give num, channels, height and width once, or once for each top");
+      CAFFE_REQUIRE(extents->size() == 1 || extents->size() == tops, "found ", extents->size(),
+                    " extents for ", tops,
+                    " tops in dummy_data_param; give num, channels, height and width once, or once "
+                    "for each top");
       shape.push_back(extents->Get(extents->size() == 1 ? 0 : i));
     }
     return shape;

@@ -15,24 +15,28 @@ class EltwiseLayer : public PortableLayer<EltwiseLayer> {
 
   void set_up(const Blobs& bottom, const Blobs&) override {
     const auto& p = param().eltwise_param();
-    CAFFE_REQUIRE(p.coeff_size() == 0 || static_cast<size_t>(p.coeff_size()) == bottom.size(), "found ",
-                  p.coeff_size(), " coeff for ", bottom.size(), " bottoms in eltwise_param; give none, or one for each");
+    CAFFE_REQUIRE(p.coeff_size() == 0 || static_cast<size_t>(p.coeff_size()) == bottom.size(),
+                  "found ", p.coeff_size(), " coeff for ", bottom.size(),
+                  " bottoms in eltwise_param; give none, or one for each");
     CAFFE_REQUIRE(p.coeff_size() == 0 || p.operation() == EltwiseParameter::SUM,
                   "found coeff with operation ", EltwiseParameter::EltwiseOp_Name(p.operation()),
                   " in eltwise_param; only SUM takes coefficients");
-    for (int i = 0; i < static_cast<int>(bottom.size()); ++i) coeff_.push_back(p.coeff_size() ? p.coeff(i) : 1.0f);
+    for (int i = 0; i < static_cast<int>(bottom.size()); ++i)
+      coeff_.push_back(p.coeff_size() ? p.coeff(i) : 1.0f);
   }
 
   void reshape(const Blobs& bottom, const Blobs& top) override {
     const auto& p = param().eltwise_param();
     for (size_t i = 0; i < bottom.size(); ++i) {
-      CAFFE_REQUIRE(bottom[i]->shape() == bottom[0]->shape(), "bottom ", i, " has shape ", bottom[i]->shape().str(),
-                    ", bottom 0 ", bottom[0]->shape().str(), "; all bottoms must have the same shape");
+      CAFFE_REQUIRE(bottom[i]->shape() == bottom[0]->shape(), "bottom ", i, " has shape ",
+                    bottom[i]->shape().str(), ", bottom 0 ", bottom[0]->shape().str(),
+                    "; all bottoms must have the same shape");
       CAFFE_REQUIRE(bottom[i] != top[0] || p.operation() == EltwiseParameter::SUM,
                     "only operation SUM works in place; give the top a name of its own");
     }
     top[0]->reshape(bottom[0]->shape());
-    if (p.operation() == EltwiseParameter::MAX) winner_.resize(static_cast<size_t>(top[0]->count()));
+    if (p.operation() == EltwiseParameter::MAX)
+      winner_.resize(static_cast<size_t>(top[0]->count()));
   }
 
   template <typename T>

@@ -16,8 +16,9 @@ class EuclideanLossLayer : public PortableLayer<EuclideanLossLayer> {
   void reshape(const Blobs& bottom, const Blobs& top) override {
     const Shape& a = bottom[0]->shape();
     const Shape& b = bottom[1]->shape();
-    CAFFE_REQUIRE(a.axes() > 0 && b.axes() > 0 && a[0] == b[0] && a.count(1) == b.count(1), "found bottoms ", a.str(),
-                  " and ", b.str(), "; both must have the same number of rows and the same number of values per row");
+    CAFFE_REQUIRE(a.axes() > 0 && b.axes() > 0 && a[0] == b[0] && a.count(1) == b.count(1),
+                  "found bottoms ", a.str(), " and ", b.str(),
+                  "; both must have the same number of rows and the same number of values per row");
     top[0]->reshape(Shape());
   }
 
@@ -25,8 +26,10 @@ class EuclideanLossLayer : public PortableLayer<EuclideanLossLayer> {
   void forward(const Blobs& bottom, const Blobs& top) {
     const T* a = bottom[0]->data_as<T>();
     const T* b = bottom[1]->data_as<T>();
-    const double total = parallel_sum<T>(bottom[0]->count(), [=](int64_t i) { return (a[i] - b[i]) * (a[i] - b[i]); });
-    top[0]->overwrite_data<T>()[0] = static_cast<T>(total / (2.0 * static_cast<double>(bottom[0]->shape(0))));
+    const double total = parallel_sum<T>(bottom[0]->count(),
+                                         [=](int64_t i) { return (a[i] - b[i]) * (a[i] - b[i]); });
+    top[0]->overwrite_data<T>()[0] =
+        static_cast<T>(total / (2.0 * static_cast<double>(bottom[0]->shape(0))));
   }
 
   template <typename T>

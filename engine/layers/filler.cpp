@@ -15,8 +15,8 @@ struct FillerKind {
 using Filler = void (*)(const FillerParameter&, uint64_t key, Blob&);
 using FillerRegistry = Registry<FillerKind, Filler>;
 
-// value(stream, index) for every element, in pieces that each have a stream of their own: the result does not depend on
-// the number of threads.
+// value(stream, index) for every element, in pieces that each have a stream of their own: the
+// result does not depend on the number of threads.
 template <typename Value>
 void generate(uint64_t key, Blob& blob, const Value& value) {
   constexpr int64_t kPiece = 4096;
@@ -43,7 +43,8 @@ void fill_uniform(uint64_t key, Blob& blob, double low, double high) {
 }
 
 void fill_normal(uint64_t key, Blob& blob, double mean, double deviation) {
-  generate(key, blob, [=](RandomStream& random, int64_t) { return mean + deviation * random.normal(); });
+  generate(key, blob,
+           [=](RandomStream& random, int64_t) { return mean + deviation * random.normal(); });
 }
 
 void constant(const FillerParameter& param, uint64_t key, Blob& blob) {
@@ -56,15 +57,19 @@ void constant(const FillerParameter& param, uint64_t key, Blob& blob) {
 }
 
 void uniform(const FillerParameter& param, uint64_t key, Blob& blob) {
-  CAFFE_REQUIRE(param.min() <= param.max(), "filler uniform: found min ", param.min(), " above max ", param.max());
+  CAFFE_REQUIRE(param.min() <= param.max(), "filler uniform: found min ", param.min(),
+                " above max ", param.max());
   fill_uniform(key, blob, param.min(), param.max());
 }
 
-// With `sparse: s`, each input feeds s of the outputs (axis 0) on average; the other weights are zero.
+// With `sparse: s`, each input feeds s of the outputs (axis 0) on average; the other weights are
+// zero.
 void gaussian(const FillerParameter& param, uint64_t key, Blob& blob) {
-  CAFFE_REQUIRE(param.std() >= 0, "filler gaussian: found std ", param.std(), ", expected at least 0");
+  CAFFE_REQUIRE(param.std() >= 0, "filler gaussian: found std ", param.std(),
+                ", expected at least 0");
   if (param.sparse() < 0) return fill_normal(key, blob, param.mean(), param.std());
-  CAFFE_REQUIRE(blob.shape().axes() >= 1, "filler gaussian: `sparse` needs a blob with axes, found a scalar");
+  CAFFE_REQUIRE(blob.shape().axes() >= 1,
+                "filler gaussian: `sparse` needs a blob with axes, found a scalar");
   const double share = static_cast<double>(param.sparse()) / static_cast<double>(blob.shape()[0]);
   const double mean = param.mean();
   const double deviation = param.std();
@@ -108,7 +113,8 @@ double fan(const FillerParameter& param, const Shape& shape) {
   }
 }
 
-// Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+// Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks",
+// 2010.
 void xavier(const FillerParameter& param, uint64_t key, Blob& blob) {
   const double limit = std::sqrt(3 / fan(param, blob.shape()));
   fill_uniform(key, blob, -limit, limit);
@@ -122,8 +128,8 @@ void msra(const FillerParameter& param, uint64_t key, Blob& blob) {
 // Weights with which a deconvolution interpolates linearly.
 void bilinear(const FillerParameter&, uint64_t key, Blob& blob) {
   const Shape& shape = blob.shape();
-  CAFFE_REQUIRE(shape.axes() == 4 && shape[2] == shape[3], "filler bilinear: found shape ", shape.str(),
-                ", expected 4 axes with the last two equal");
+  CAFFE_REQUIRE(shape.axes() == 4 && shape[2] == shape[3], "filler bilinear: found shape ",
+                shape.str(), ", expected 4 axes with the last two equal");
   const int64_t width = shape[3];
   const auto factor = static_cast<double>((width + 1) / 2);
   const double center = static_cast<double>(width - 1) / (2 * factor);
@@ -136,7 +142,8 @@ void bilinear(const FillerParameter&, uint64_t key, Blob& blob) {
 
 [[maybe_unused]] const bool registered =
     FillerRegistry::add("constant", constant) && FillerRegistry::add("uniform", uniform) &&
-    FillerRegistry::add("gaussian", gaussian) && FillerRegistry::add("positive_unitball", positive_unitball) &&
+    FillerRegistry::add("gaussian", gaussian) &&
+    FillerRegistry::add("positive_unitball", positive_unitball) &&
     FillerRegistry::add("xavier", xavier) && FillerRegistry::add("msra", msra) &&
     FillerRegistry::add("bilinear", bilinear);
 

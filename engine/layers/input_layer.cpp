@@ -14,9 +14,10 @@ class InputLayer : public PortableLayer<InputLayer> {
 
   void set_up(const Blobs&, const Blobs& top) override {
     const auto& shapes = param().input_param().shape();
-    CAFFE_REQUIRE(shapes.empty() || shapes.size() == 1 || static_cast<size_t>(shapes.size()) == top.size(),
-                  "found ", shapes.size(), " shapes for ", top.size(),
-                  " tops in input_param; give none, one for all, or one for each");
+    CAFFE_REQUIRE(
+        shapes.empty() || shapes.size() == 1 || static_cast<size_t>(shapes.size()) == top.size(),
+        "found ", shapes.size(), " shapes for ", top.size(),
+        " tops in input_param; give none, one for all, or one for each");
     for (int i = 0; i < static_cast<int>(top.size()) && !shapes.empty(); ++i) {
       const auto& dims = shapes.Get(shapes.size() == 1 ? 0 : i).dim();
       for (const int64_t dim : dims) {

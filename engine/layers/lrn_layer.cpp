@@ -22,17 +22,18 @@ void with_inverse_power(T beta, const Work& work) {
   }
 }
 
-// Local response normalisation, y = x s^-beta (Krizhevsky et al., "ImageNet classification with deep convolutional
-// neural networks", 2012). ACROSS_CHANNELS: s = k + alpha / size * sum of x^2 over `size` channels around. WITHIN_CHANNEL:
-// s = 1 + alpha / size^2 * sum of x^2 over the size x size pixels around.
+// Local response normalisation, y = x s^-beta (Krizhevsky et al., "ImageNet classification with
+// deep convolutional neural networks", 2012). ACROSS_CHANNELS: s = k + alpha / size * sum of x^2
+// over `size` channels around. WITHIN_CHANNEL: s = 1 + alpha / size^2 * sum of x^2 over the size x
+// size pixels around.
 class LRNLayer : public PortableLayer<LRNLayer> {
  public:
   LRNLayer(const LayerParameter& param, const RunContext& context)
       : PortableLayer(param, context), scale_(context.dtype), ratio_(context.dtype) {}
 
   void set_up(const Blobs&, const Blobs&) override {
-    CAFFE_REQUIRE(param().lrn_param().local_size() % 2 == 1, "local_size must be odd in lrn_param, found ",
-                  param().lrn_param().local_size());
+    CAFFE_REQUIRE(param().lrn_param().local_size() % 2 == 1,
+                  "local_size must be odd in lrn_param, found ", param().lrn_param().local_size());
   }
 
   void reshape(const Blobs& bottom, const Blobs& top) override {
@@ -98,7 +99,8 @@ class LRNLayer : public PortableLayer<LRNLayer> {
  private:
   int64_t half() const { return (param().lrn_param().local_size() - 1) / 2; }
 
-  // result[n, c, pixel] = sum of term over channels c - half() .. c + half(). In tiles of pixels that stay in cache.
+  // result[n, c, pixel] = sum of term over channels c - half() .. c + half(). In tiles of pixels
+  // that stay in cache.
   template <typename T, typename Term>
   void sum_channels(const Shape& shape, const Term& term, T* result) const {
     constexpr int64_t kTile = 512;
@@ -113,7 +115,8 @@ class LRNLayer : public PortableLayer<LRNLayer> {
       for (int64_t c = 0; c < channels; ++c) {
         T* row = result + sample + c * pixels + begin;
         std::fill_n(row, n, T{0});
-        for (int64_t d = std::max<int64_t>(c - reach, 0); d <= std::min(c + reach, channels - 1); ++d) {
+        for (int64_t d = std::max<int64_t>(c - reach, 0); d <= std::min(c + reach, channels - 1);
+             ++d) {
           const int64_t at = sample + d * pixels + begin;
           for (int64_t i = 0; i < n; ++i) row[i] += term(at + i);
         }
@@ -132,8 +135,10 @@ class LRNLayer : public PortableLayer<LRNLayer> {
       for (int64_t h = 0; h < height; ++h) {
         for (int64_t w = 0; w < width; ++w) {
           T total = 0;
-          for (int64_t r = std::max<int64_t>(h - reach, 0); r <= std::min(h + reach, height - 1); ++r) {
-            for (int64_t c = std::max<int64_t>(w - reach, 0); c <= std::min(w + reach, width - 1); ++c) {
+          for (int64_t r = std::max<int64_t>(h - reach, 0); r <= std::min(h + reach, height - 1);
+               ++r) {
+            for (int64_t c = std::max<int64_t>(w - reach, 0); c <= std::min(w + reach, width - 1);
+                 ++c) {
               total += term(first + r * width + c);
             }
           }

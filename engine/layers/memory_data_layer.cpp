@@ -8,7 +8,8 @@ void MemoryDataLayer::set_up(const Blobs&, const Blobs&) {
   const auto& p = param().memory_data_param();
   batch_ = {p.batch_size(), p.channels(), p.height(), p.width()};
   CAFFE_REQUIRE(batch_.count() > 0,
-                "batch_size, channels, height and width must be given in memory_data_param and be positive, found ",
+                "batch_size, channels, height and width must be given in memory_data_param and be "
+                "positive, found ",
                 p.batch_size(), ", ", p.channels(), ", ", p.height(), ", ", p.width());
 }
 
@@ -18,7 +19,8 @@ void MemoryDataLayer::reshape(const Blobs&, const Blobs& top) {
 }
 
 void MemoryDataLayer::set_arrays(const float* data, const float* labels, int64_t n) {
-  CAFFE_REQUIRE(data != nullptr && labels != nullptr, label(), " data and labels must both be given");
+  CAFFE_REQUIRE(data != nullptr && labels != nullptr, label(),
+                " data and labels must both be given");
   CAFFE_REQUIRE(n > 0 && n % batch_size() == 0, label(), " found ", n,
                 " records, expected a positive multiple of batch_size (", batch_size(), ")");
   data_ = data;
@@ -29,7 +31,8 @@ void MemoryDataLayer::set_arrays(const float* data, const float* labels, int64_t
 
 template <typename T>
 void MemoryDataLayer::forward(const Blobs&, const Blobs& top) {
-  CAFFE_REQUIRE(data_ != nullptr, label(), " has no data yet; set its arrays before the first forward pass");
+  CAFFE_REQUIRE(data_ != nullptr, label(),
+                " has no data yet; set its arrays before the first forward pass");
   const int64_t batch = batch_size();
   const int64_t size = batch_.count(1);
   const float* data = data_ + next_ * size;

@@ -4,8 +4,8 @@
 
 namespace caffe {
 
-// Gives batches of arrays that a program holds: data (batch_size x channels x height x width) and label
-// (batch_size x 1 x 1 x 1).
+// Gives batches of arrays that a program holds: data (batch_size x channels x height x width) and
+// label (batch_size x 1 x 1 x 1).
 class MemoryDataLayer : public PortableLayer<MemoryDataLayer> {
  public:
   using PortableLayer::PortableLayer;
@@ -17,9 +17,9 @@ class MemoryDataLayer : public PortableLayer<MemoryDataLayer> {
   void set_up(const Blobs& bottom, const Blobs& top) override;
   void reshape(const Blobs& bottom, const Blobs& top) override;
 
-  // From the next forward pass on, batches are taken from here, from the first record on and round again. `data` holds n
-  // records of channels x height x width numbers, `labels` n numbers; both are only pointed to and must live on. n must
-  // be a multiple of batch_size.
+  // From the next forward pass on, batches are taken from here, from the first record on and round
+  // again. `data` holds n records of channels x height x width numbers, `labels` n numbers; both
+  // are only pointed to and must live on. n must be a multiple of batch_size.
   void set_arrays(const float* data, const float* labels, int64_t n);
 
   int64_t batch_size() const { return batch_.legacy(0); }

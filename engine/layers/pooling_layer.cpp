@@ -10,7 +10,8 @@
 namespace caffe {
 namespace {
 
-// Where one window lies: pixels [begin, end), and how many of them there are with the padding counted.
+// Where one window lies: pixels [begin, end), and how many of them there are with the padding
+// counted.
 struct Span {
   int64_t begin;
   int64_t end;
@@ -23,14 +24,15 @@ Span span(const PoolingAxis& axis, int64_t position) {
   return {std::max<int64_t>(begin, 0), std::min(end, axis.image), end - begin};
 }
 
-// What an average divides by. Caffe's rounding can give windows without any pixel; their average is 0.
+// What an average divides by. Caffe's rounding can give windows without any pixel; their average is
+// 0.
 template <typename T>
 T divisor(const Span& rows, const Span& columns) {
   return static_cast<T>(std::max<int64_t>(rows.padded * columns.padded, 1));
 }
 
-// Maximum or average over windows of an N x C x H x W blob. The average counts padding that lies in the window. A second
-// top (MAX) is the position of the maximum in its H x W plane.
+// Maximum or average over windows of an N x C x H x W blob. The average counts padding that lies in
+// the window. A second top (MAX) is the position of the maximum in its H x W plane.
 class PoolingLayer : public PortableLayer<PoolingLayer> {
  public:
   using PortableLayer::PortableLayer;
@@ -86,7 +88,8 @@ class PoolingLayer : public PortableLayer<PoolingLayer> {
  private:
   bool is_max() const { return param().pooling_param().pool() == PoolingParameter::MAX; }
 
-  // The first of equal values wins. A window without any pixel, which Caffe's rounding can give, has no winner.
+  // The first of equal values wins. A window without any pixel, which Caffe's rounding can give,
+  // has no winner.
   template <typename T>
   void forward_max(const T* x, T* y) {
     const PoolingWindow window = window_;
@@ -132,7 +135,8 @@ class PoolingLayer : public PortableLayer<PoolingLayer> {
           const Span columns = span(window.w, j);
           T total = 0;
           for (int64_t r = rows.begin; r < rows.end; ++r) {
-            for (int64_t c = columns.begin; c < columns.end; ++c) total += image[r * window.w.image + c];
+            for (int64_t c = columns.begin; c < columns.end; ++c)
+              total += image[r * window.w.image + c];
           }
           y[out] = total / divisor<T>(rows, columns);
         }
@@ -153,7 +157,8 @@ class PoolingLayer : public PortableLayer<PoolingLayer> {
           const Span columns = span(window.w, j);
           const T share = dy[out] / divisor<T>(rows, columns);
           for (int64_t r = rows.begin; r < rows.end; ++r) {
-            for (int64_t c = columns.begin; c < columns.end; ++c) image[r * window.w.image + c] += share;
+            for (int64_t c = columns.begin; c < columns.end; ++c)
+              image[r * window.w.image + c] += share;
           }
         }
       }

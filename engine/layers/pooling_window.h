@@ -19,9 +19,9 @@ struct PoolingWindow {
   PoolingAxis w;
 };
 
-// What a PoolingParameter describes for an N x C x H x W bottom. Outputs are ceil((in + 2 pad - kernel) / stride) + 1
-// (round_mode FLOOR: floor), less one where, with padding, the last window would start behind the image and its padding.
-// Throws where parameters and shape do not fit.
+// What a PoolingParameter describes for an N x C x H x W bottom. Outputs are ceil((in + 2 pad -
+// kernel) / stride) + 1 (round_mode FLOOR: floor), less one where, with padding, the last window
+// would start behind the image and its padding. Throws where parameters and shape do not fit.
 PoolingWindow pooling_window(const PoolingParameter& param, const Shape& bottom);
 
 }  // namespace caffe

@@ -3,7 +3,8 @@
 namespace caffe {
 namespace {
 
-// y = x * f (+ b), f learned or the second bottom, repeated along the axes it lacks. b is always learned.
+// y = x * f (+ b), f learned or the second bottom, repeated along the axes it lacks. b is always
+// learned.
 class ScaleLayer : public PortableLayer<ScaleLayer> {
  public:
   ScaleLayer(const LayerParameter& param, const RunContext& context)
@@ -68,11 +69,13 @@ class ScaleLayer : public PortableLayer<ScaleLayer> {
         T* df = blobs()[0]->update_diff<T>();
         // Where the factor is as large as the bottom, Caffe overwrites.
         const bool overwrite = middle_.outer * middle_.inner == 1;
-        sum_over_middle<T>(middle_, term,
-                           [=](int64_t c, double total) { df[c] = (overwrite ? T{0} : df[c]) + static_cast<T>(total); });
+        sum_over_middle<T>(middle_, term, [=](int64_t c, double total) {
+          df[c] = (overwrite ? T{0} : df[c]) + static_cast<T>(total);
+        });
       } else {
         T* df = bottom[1]->overwrite_diff<T>();
-        sum_over_middle<T>(middle_, term, [=](int64_t c, double total) { df[c] = static_cast<T>(total); });
+        sum_over_middle<T>(middle_, term,
+                           [=](int64_t c, double total) { df[c] = static_cast<T>(total); });
       }
     }
     if (!propagate_down[0]) return;
@@ -82,7 +85,9 @@ class ScaleLayer : public PortableLayer<ScaleLayer> {
   }
 
  private:
-  const Blob& factor(const Blobs& bottom) const { return bottom.size() > 1 ? *bottom[1] : *blobs()[0]; }
+  const Blob& factor(const Blobs& bottom) const {
+    return bottom.size() > 1 ? *bottom[1] : *blobs()[0];
+  }
 
   Middle middle_;
   Blob input_;  // x, where it is overwritten by y

@@ -7,8 +7,8 @@
 namespace caffe {
 namespace {
 
-// -log of the softmax probability of the true class, summed over all predictions and divided by the normaliser. A second
-// top is the probabilities.
+// -log of the softmax probability of the true class, summed over all predictions and divided by the
+// normaliser. A second top is the probabilities.
 class SoftmaxWithLossLayer : public PortableLayer<SoftmaxWithLossLayer> {
  public:
   SoftmaxWithLossLayer(const LayerParameter& param, const RunContext& context)
@@ -24,10 +24,11 @@ class SoftmaxWithLossLayer : public PortableLayer<SoftmaxWithLossLayer> {
     const Shape& in = bottom[0]->shape();
     const int axis = in.canonical_axis(param().softmax_param().axis());
     middle_ = {in.count(0, axis), in[axis], in.count(axis + 1)};
-    CAFFE_REQUIRE(bottom[1]->count() == middle_.outer * middle_.inner, "found ", bottom[1]->count(), " labels (shape ",
-                  bottom[1]->shape().str(), ") for ", middle_.outer * middle_.inner, " predictions (shape ", in.str(),
-                  ", softmax over axis ", axis, "); give one label for each prediction, a number from 0 to ",
-                  middle_.middle - 1);
+    CAFFE_REQUIRE(bottom[1]->count() == middle_.outer * middle_.inner, "found ", bottom[1]->count(),
+                  " labels (shape ", bottom[1]->shape().str(), ") for ",
+                  middle_.outer * middle_.inner, " predictions (shape ", in.str(),
+                  ", softmax over axis ", axis,
+                  "); give one label for each prediction, a number from 0 to ", middle_.middle - 1);
     top[0]->reshape(Shape());
     probability_.reshape(in);
     if (top.size() > 1) top[1]->reshape(in);
@@ -44,7 +45,8 @@ class SoftmaxWithLossLayer : public PortableLayer<SoftmaxWithLossLayer> {
     const Middle m = middle_;
     const double total = parallel_sum<T>(bottom[1]->count(), [=](int64_t i) {
       if (rule.ignored(label[i])) return T{0};
-      const int64_t at = (i / m.inner * m.middle + static_cast<int64_t>(label[i])) * m.inner + i % m.inner;
+      const int64_t at =
+          (i / m.inner * m.middle + static_cast<int64_t>(label[i])) * m.inner + i % m.inner;
       return -std::log(std::max(p[at], static_cast<T>(FLT_MIN)));
     });
     top[0]->overwrite_data<T>()[0] = static_cast<T>(total / normaliser());
@@ -56,7 +58,8 @@ class SoftmaxWithLossLayer : public PortableLayer<SoftmaxWithLossLayer> {
 
   template <typename T>
   void backward(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
-    CAFFE_REQUIRE(!propagate_down[1], label(), " has no gradient for labels; do not ask for one (propagate_down)");
+    CAFFE_REQUIRE(!propagate_down[1], label(),
+                  " has no gradient for labels; do not ask for one (propagate_down)");
     if (!propagate_down[0]) return;
     const T weight = static_cast<T>(top[0]->diff_as<T>()[0] / normaliser());
     const T* p = probability_.data_as<T>();
@@ -81,7 +84,8 @@ class SoftmaxWithLossLayer : public PortableLayer<SoftmaxWithLossLayer> {
  private:
   Labels labels() const {
     const auto& p = param().loss_param();
-    return Labels(middle_.middle, p.has_ignore_label() ? std::optional<int>(p.ignore_label()) : std::nullopt);
+    return Labels(middle_.middle,
+                  p.has_ignore_label() ? std::optional<int>(p.ignore_label()) : std::nullopt);
   }
 
   // The older flag `normalize` counts only where `normalization` is not given. At least 1.

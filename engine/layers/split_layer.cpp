@@ -4,7 +4,8 @@
 namespace caffe {
 namespace {
 
-// One blob for several readers: the tops share the bottom's data, their gradients are added. Nets insert it.
+// One blob for several readers: the tops share the bottom's data, their gradients are added. Nets
+// insert it.
 class SplitLayer : public PortableLayer<SplitLayer> {
  public:
   using PortableLayer::PortableLayer;

@@ -11,7 +11,8 @@
 
 namespace caffe::testing {
 
-// One array of an .npz file. Numbers of any type are held as double, which is exact for all that fixtures contain.
+// One array of an .npz file. Numbers of any type are held as double, which is exact for all that
+// fixtures contain.
 struct NpzArray {
   std::vector<int64_t> shape;  // empty: a scalar
   std::vector<double> values;  // row-major
@@ -55,7 +56,8 @@ inline std::string field(const std::string& header, const std::string& key, char
 }
 
 inline NpzArray parse_npy(const std::string& bytes, size_t at) {
-  if (bytes.compare(at, 6, "\x93NUMPY") != 0) throw std::runtime_error("npz: a member is no .npy array");
+  if (bytes.compare(at, 6, "\x93NUMPY") != 0)
+    throw std::runtime_error("npz: a member is no .npy array");
   const bool first_version = bytes[at + 6] == 1;
   const size_t header_at = at + (first_version ? 10 : 12);
   const size_t header_size =
@@ -74,7 +76,8 @@ inline NpzArray parse_npy(const std::string& bytes, size_t at) {
     count *= static_cast<size_t>(array.shape.back());
     i += used;
   }
-  if (field(header, "'fortran_order': ", ',') != "False") throw std::runtime_error("npz: column-major");
+  if (field(header, "'fortran_order': ", ',') != "False")
+    throw std::runtime_error("npz: column-major");
   array.values.resize(count);
   const std::string type = field(header, "'descr': '", '\'');
   const size_t data_at = header_at + header_size;

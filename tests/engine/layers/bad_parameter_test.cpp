@@ -24,84 +24,202 @@ struct BadCase {
 void PrintTo(const BadCase& test, std::ostream* out) { *out << test.name; }
 
 std::vector<BadCase> convolution_cases() {
-  const auto convolution = [](const std::string& p) { return "type: 'Convolution' convolution_param { " + p + " }"; };
+  const auto convolution = [](const std::string& p) {
+    return "type: 'Convolution' convolution_param { " + p + " }";
+  };
   const Shape image{2, 3, 4, 4};
   return {
-      {"Convolution_no_kernel", convolution("num_output: 2"), {image}, {"kernel_size", "found 0 values for 2 spatial"}},
+      {"Convolution_no_kernel",
+       convolution("num_output: 2"),
+       {image},
+       {"kernel_size", "found 0 values for 2 spatial"}},
       {"Convolution_no_output", convolution("kernel_size: 1"), {image}, {"num_output"}},
-      {"Convolution_group", convolution("num_output: 2 kernel_size: 1 group: 2"), {image}, {"group 2", "3 channels"}},
-      {"Convolution_group_zero", convolution("num_output: 2 kernel_size: 1 group: 0"), {image}, {"group 0"}},
-      {"Convolution_stride", convolution("num_output: 2 kernel_size: 1 stride: 0"), {image}, {"stride", "positive"}},
-      {"Convolution_too_large", convolution("num_output: 2 kernel_size: 5"), {image}, {"spans 5 pixels", "2 3 4 4 (96)"}},
-      {"Convolution_two_kernels", convolution("num_output: 2 kernel_size: 1 kernel_h: 1 kernel_w: 1"), {image},
+      {"Convolution_group",
+       convolution("num_output: 2 kernel_size: 1 group: 2"),
+       {image},
+       {"group 2", "3 channels"}},
+      {"Convolution_group_zero",
+       convolution("num_output: 2 kernel_size: 1 group: 0"),
+       {image},
+       {"group 0"}},
+      {"Convolution_stride",
+       convolution("num_output: 2 kernel_size: 1 stride: 0"),
+       {image},
+       {"stride", "positive"}},
+      {"Convolution_too_large",
+       convolution("num_output: 2 kernel_size: 5"),
+       {image},
+       {"spans 5 pixels", "2 3 4 4 (96)"}},
+      {"Convolution_two_kernels",
+       convolution("num_output: 2 kernel_size: 1 kernel_h: 1 kernel_w: 1"),
+       {image},
        {"kernel_size_h/_w", "give one"}},
-      {"Convolution_half_kernel", convolution("num_output: 2 kernel_h: 1"), {image}, {"only one of"}},
-      {"Convolution_hw_in_3d", convolution("num_output: 2 kernel_h: 1 kernel_w: 1"), {{2, 3, 4, 4, 4}},
+      {"Convolution_half_kernel",
+       convolution("num_output: 2 kernel_h: 1"),
+       {image},
+       {"only one of"}},
+      {"Convolution_hw_in_3d",
+       convolution("num_output: 2 kernel_h: 1 kernel_w: 1"),
+       {{2, 3, 4, 4, 4}},
        {"2 spatial axes, found 3"}},
-      {"Convolution_kernel_count", convolution("num_output: 2 kernel_size: [1, 1, 1]"), {image},
+      {"Convolution_kernel_count",
+       convolution("num_output: 2 kernel_size: [1, 1, 1]"),
+       {image},
        {"found 3 values for 2 spatial axes"}},
-      {"Convolution_axis", convolution("num_output: 2 kernel_size: 1 axis: 4"), {image}, {"axis 4 is out of range"}},
-      {"Convolution_bottoms_differ", convolution("num_output: 2 kernel_size: 1"), {image, {1, 3, 4, 4}},
-       {"bottom 1 has shape 1 3 4 4", "same shape"}, 2},
-      {"Convolution_filler", convolution("num_output: 2 kernel_size: 1 weight_filler { type: 'foo' }"), {image},
+      {"Convolution_axis",
+       convolution("num_output: 2 kernel_size: 1 axis: 4"),
+       {image},
+       {"axis 4 is out of range"}},
+      {"Convolution_bottoms_differ",
+       convolution("num_output: 2 kernel_size: 1"),
+       {image, {1, 3, 4, 4}},
+       {"bottom 1 has shape 1 3 4 4", "same shape"},
+       2},
+      {"Convolution_filler",
+       convolution("num_output: 2 kernel_size: 1 weight_filler { type: 'foo' }"),
+       {image},
        {"Unknown filler type: foo (known types: bilinear, constant"}},
   };
 }
 
 std::vector<BadCase> pooling_cases() {
-  const auto pooling = [](const std::string& p) { return "type: 'Pooling' pooling_param { " + p + " }"; };
+  const auto pooling = [](const std::string& p) {
+    return "type: 'Pooling' pooling_param { " + p + " }";
+  };
   const Shape image{2, 3, 4, 4};
   return {
-      {"Pooling_pad", pooling("kernel_size: 2 pad: 2"), {image}, {"pad must be smaller than the kernel", "2 and 2"}},
-      {"Pooling_no_kernel", pooling("stride: 2"), {image}, {"kernel_size or as kernel_h and kernel_w"}},
-      {"Pooling_two_kernels", pooling("kernel_size: 2 kernel_h: 2 kernel_w: 2"), {image}, {"either"}},
-      {"Pooling_half_kernel", pooling("kernel_h: 2"), {image}, {"only one of kernel_h and kernel_w"}},
-      {"Pooling_half_stride", pooling("kernel_size: 2 stride_h: 2"), {image}, {"only one of stride_h and stride_w"}},
-      {"Pooling_two_strides", pooling("kernel_size: 2 stride: 1 stride_h: 2 stride_w: 2"), {image}, {"both stride and"}},
-      {"Pooling_half_pad", pooling("kernel_size: 2 pad_w: 1"), {image}, {"only one of pad_h and pad_w"}},
-      {"Pooling_two_pads", pooling("kernel_size: 2 pad: 1 pad_h: 1 pad_w: 1"), {image}, {"both pad and"}},
+      {"Pooling_pad",
+       pooling("kernel_size: 2 pad: 2"),
+       {image},
+       {"pad must be smaller than the kernel", "2 and 2"}},
+      {"Pooling_no_kernel",
+       pooling("stride: 2"),
+       {image},
+       {"kernel_size or as kernel_h and kernel_w"}},
+      {"Pooling_two_kernels",
+       pooling("kernel_size: 2 kernel_h: 2 kernel_w: 2"),
+       {image},
+       {"either"}},
+      {"Pooling_half_kernel",
+       pooling("kernel_h: 2"),
+       {image},
+       {"only one of kernel_h and kernel_w"}},
+      {"Pooling_half_stride",
+       pooling("kernel_size: 2 stride_h: 2"),
+       {image},
+       {"only one of stride_h and stride_w"}},
+      {"Pooling_two_strides",
+       pooling("kernel_size: 2 stride: 1 stride_h: 2 stride_w: 2"),
+       {image},
+       {"both stride and"}},
+      {"Pooling_half_pad",
+       pooling("kernel_size: 2 pad_w: 1"),
+       {image},
+       {"only one of pad_h and pad_w"}},
+      {"Pooling_two_pads",
+       pooling("kernel_size: 2 pad: 1 pad_h: 1 pad_w: 1"),
+       {image},
+       {"both pad and"}},
       {"Pooling_zero_kernel", pooling("kernel_size: 0"), {image}, {"must be positive"}},
-      {"Pooling_global_with_kernel", pooling("global_pooling: true kernel_size: 2"), {image}, {"global_pooling"}},
-      {"Pooling_global_with_stride", pooling("global_pooling: true stride: 2"), {image}, {"stride 1 only"}},
+      {"Pooling_global_with_kernel",
+       pooling("global_pooling: true kernel_size: 2"),
+       {image},
+       {"global_pooling"}},
+      {"Pooling_global_with_stride",
+       pooling("global_pooling: true stride: 2"),
+       {image},
+       {"stride 1 only"}},
       {"Pooling_too_large", pooling("kernel_size: 9"), {image}, {"larger than the padded height"}},
       {"Pooling_axes", pooling("kernel_size: 2"), {{2, 3}}, {"4 axes, found bottom 2 3 (6)"}},
-      {"Pooling_stochastic", pooling("pool: STOCHASTIC kernel_size: 2"), {image}, {"STOCHASTIC is not supported"}},
+      {"Pooling_stochastic",
+       pooling("pool: STOCHASTIC kernel_size: 2"),
+       {image},
+       {"STOCHASTIC is not supported"}},
   };
 }
 
 std::vector<BadCase> loss_cases() {
   return {
-      {"SoftmaxWithLoss_label_count", "type: 'SoftmaxWithLoss'", {{2, 3, 4, 4}, {2}},
+      {"SoftmaxWithLoss_label_count",
+       "type: 'SoftmaxWithLoss'",
+       {{2, 3, 4, 4}, {2}},
        {"found 2 labels (shape 2 (2)) for 32 predictions", "0 to 2"}},
-      {"SoftmaxWithLoss_axis", "type: 'SoftmaxWithLoss' softmax_param { axis: 2 }", {{2, 3}, {2}}, {"axis 2"}},
-      {"EuclideanLoss_rows", "type: 'EuclideanLoss'", {{2, 3}, {3, 2}}, {"2 3 (6) and 3 2 (6)", "number of rows"}},
+      {"SoftmaxWithLoss_axis",
+       "type: 'SoftmaxWithLoss' softmax_param { axis: 2 }",
+       {{2, 3}, {2}},
+       {"axis 2"}},
+      {"EuclideanLoss_rows",
+       "type: 'EuclideanLoss'",
+       {{2, 3}, {3, 2}},
+       {"2 3 (6) and 3 2 (6)", "number of rows"}},
       {"EuclideanLoss_columns", "type: 'EuclideanLoss'", {{2, 3}, {2, 4}}, {"values per row"}},
       {"EuclideanLoss_scalars", "type: 'EuclideanLoss'", {Shape(), Shape()}, {"rows"}},
-      {"Accuracy_top_k", "type: 'Accuracy' accuracy_param { top_k: 4 }", {{2, 3}, {2}}, {"top_k 4", "1 to 3"}},
-      {"Accuracy_top_0", "type: 'Accuracy' accuracy_param { top_k: 0 }", {{2, 3}, {2}}, {"top_k 0"}},
-      {"Accuracy_label_count", "type: 'Accuracy'", {{2, 3}, {3}}, {"found 3 labels", "for 2 predictions"}},
+      {"Accuracy_top_k",
+       "type: 'Accuracy' accuracy_param { top_k: 4 }",
+       {{2, 3}, {2}},
+       {"top_k 4", "1 to 3"}},
+      {"Accuracy_top_0",
+       "type: 'Accuracy' accuracy_param { top_k: 0 }",
+       {{2, 3}, {2}},
+       {"top_k 0"}},
+      {"Accuracy_label_count",
+       "type: 'Accuracy'",
+       {{2, 3}, {3}},
+       {"found 3 labels", "for 2 predictions"}},
   };
 }
 
 std::vector<BadCase> shape_layer_cases() {
-  const auto reshape = [](const std::string& p) { return "type: 'Reshape' reshape_param { " + p + " }"; };
+  const auto reshape = [](const std::string& p) {
+    return "type: 'Reshape' reshape_param { " + p + " }";
+  };
   const Shape image{2, 3, 4, 4};
   return {
-      {"Reshape_not_divisible", reshape("shape { dim: 5 dim: -1 }"), {image}, {"96", "divisible", "(5)"}},
-      {"Reshape_count", reshape("shape { dim: 5 }"), {image}, {"5 (5)", "2 3 4 4 (96)", "same count"}},
-      {"Reshape_two_inferred", reshape("shape { dim: -1 dim: -1 }"), {image}, {"only one can be inferred"}},
+      {"Reshape_not_divisible",
+       reshape("shape { dim: 5 dim: -1 }"),
+       {image},
+       {"96", "divisible", "(5)"}},
+      {"Reshape_count",
+       reshape("shape { dim: 5 }"),
+       {image},
+       {"5 (5)", "2 3 4 4 (96)", "same count"}},
+      {"Reshape_two_inferred",
+       reshape("shape { dim: -1 dim: -1 }"),
+       {image},
+       {"only one can be inferred"}},
       {"Reshape_negative", reshape("shape { dim: -2 }"), {image}, {"extent -2"}},
-      {"Reshape_copy_past_end", reshape("shape { dim: 96 dim: 1 dim: 1 dim: 1 dim: 0 }"), {image}, {"copies axis 4"}},
+      {"Reshape_copy_past_end",
+       reshape("shape { dim: 96 dim: 1 dim: 1 dim: 1 dim: 0 }"),
+       {image},
+       {"copies axis 4"}},
       {"Reshape_axis", reshape("shape { dim: 96 } axis: 5"), {image}, {"axis 5", "out of range"}},
       {"Reshape_axes", reshape("shape { dim: 96 } axis: 3 num_axes: 2"), {image}, {"reach past"}},
       {"Reshape_num_axes", reshape("shape { dim: 96 } num_axes: -2"), {image}, {"num_axes -2"}},
-      {"Flatten_order", "type: 'Flatten' flatten_param { axis: 2 end_axis: 1 }", {image}, {"axis 2 after end_axis 1"}},
-      {"Flatten_axis", "type: 'Flatten' flatten_param { axis: 4 }", {image}, {"axis 4 is out of range"}},
-      {"Concat_shapes", "type: 'Concat'", {image, {2, 3, 4, 5}}, {"bottom 1 has shape 2 3 4 5", "all axes but 1"}},
+      {"Flatten_order",
+       "type: 'Flatten' flatten_param { axis: 2 end_axis: 1 }",
+       {image},
+       {"axis 2 after end_axis 1"}},
+      {"Flatten_axis",
+       "type: 'Flatten' flatten_param { axis: 4 }",
+       {image},
+       {"axis 4 is out of range"}},
+      {"Concat_shapes",
+       "type: 'Concat'",
+       {image, {2, 3, 4, 5}},
+       {"bottom 1 has shape 2 3 4 5", "all axes but 1"}},
       {"Concat_axes", "type: 'Concat'", {image, {2, 3, 4}}, {"bottom 1"}},
-      {"Concat_both", "type: 'Concat' concat_param { axis: 1 concat_dim: 1 }", {image}, {"both axis and concat_dim"}},
-      {"Concat_dim", "type: 'Concat' concat_param { concat_dim: 4 }", {image}, {"concat_dim 4 is out of range"}},
-      {"Concat_axis", "type: 'Concat' concat_param { axis: -5 }", {image}, {"axis -5 is out of range"}},
+      {"Concat_both",
+       "type: 'Concat' concat_param { axis: 1 concat_dim: 1 }",
+       {image},
+       {"both axis and concat_dim"}},
+      {"Concat_dim",
+       "type: 'Concat' concat_param { concat_dim: 4 }",
+       {image},
+       {"concat_dim 4 is out of range"}},
+      {"Concat_axis",
+       "type: 'Concat' concat_param { axis: -5 }",
+       {image},
+       {"axis -5 is out of range"}},
   };
 }
 
@@ -109,37 +227,85 @@ std::vector<BadCase> other_cases() {
   const Shape image{2, 3, 4, 4};
   return {
       {"InnerProduct_no_output", "type: 'InnerProduct'", {image}, {"num_output"}},
-      {"InnerProduct_axis", "type: 'InnerProduct' inner_product_param { num_output: 2 axis: 4 }", {image}, {"axis 4"}},
-      {"InnerProduct_empty", "type: 'InnerProduct' inner_product_param { num_output: 2 }", {{2, 0}}, {"empty bottom"}},
-      {"LRN_even", "type: 'LRN' lrn_param { local_size: 4 }", {image}, {"local_size must be odd", "4"}},
+      {"InnerProduct_axis",
+       "type: 'InnerProduct' inner_product_param { num_output: 2 axis: 4 }",
+       {image},
+       {"axis 4"}},
+      {"InnerProduct_empty",
+       "type: 'InnerProduct' inner_product_param { num_output: 2 }",
+       {{2, 0}},
+       {"empty bottom"}},
+      {"LRN_even",
+       "type: 'LRN' lrn_param { local_size: 4 }",
+       {image},
+       {"local_size must be odd", "4"}},
       {"LRN_axes", "type: 'LRN'", {{2, 3}}, {"4 axes"}},
-      {"BatchNorm_learned", "type: 'BatchNorm' param { lr_mult: 1 }", {image}, {"lr_mult 1", "statistics"}},
+      {"BatchNorm_learned",
+       "type: 'BatchNorm' param { lr_mult: 1 }",
+       {image},
+       {"lr_mult 1", "statistics"}},
       {"BatchNorm_scalar", "type: 'BatchNorm'", {Shape()}, {"scalar"}},
       {"Scale_axis", "type: 'Scale' scale_param { axis: 4 }", {image}, {"axis 4 is out of range"}},
       {"Scale_axes", "type: 'Scale' scale_param { axis: 3 num_axes: 2 }", {image}, {"reach past"}},
       {"Scale_num_axes", "type: 'Scale' scale_param { num_axes: -2 }", {image}, {"num_axes -2"}},
       {"Scale_second", "type: 'Scale'", {image, {4}}, {"shape 4 (4)", "2 3 4 4 (96) from axis 1"}},
-      {"Bias_second", "type: 'Bias' bias_param { axis: 2 }", {image, {4, 4, 4}}, {"does not match"}},
+      {"Bias_second",
+       "type: 'Bias' bias_param { axis: 2 }",
+       {image, {4, 4, 4}},
+       {"does not match"}},
       {"Bias_axes", "type: 'Bias' bias_param { axis: 3 num_axes: 2 }", {image}, {"reach past"}},
-      {"Eltwise_shapes", "type: 'Eltwise'", {image, {2}}, {"bottom 1 has shape 2 (2)", "2 3 4 4 (96)"}},
-      {"Eltwise_coeff_count", "type: 'Eltwise' eltwise_param { coeff: 1 }", {image, image}, {"1 coeff for 2 bottoms"}},
-      {"Eltwise_coeff", "type: 'Eltwise' eltwise_param { operation: PROD coeff: 1 coeff: 1 }", {image, image},
+      {"Eltwise_shapes",
+       "type: 'Eltwise'",
+       {image, {2}},
+       {"bottom 1 has shape 2 (2)", "2 3 4 4 (96)"}},
+      {"Eltwise_coeff_count",
+       "type: 'Eltwise' eltwise_param { coeff: 1 }",
+       {image, image},
+       {"1 coeff for 2 bottoms"}},
+      {"Eltwise_coeff",
+       "type: 'Eltwise' eltwise_param { operation: PROD coeff: 1 coeff: 1 }",
+       {image, image},
        {"PROD", "only SUM"}},
-      {"Softmax_axis", "type: 'Softmax' softmax_param { axis: 2 }", {{2, 3}}, {"axis 2 is out of range"}},
-      {"Dropout_one", "type: 'Dropout' dropout_param { dropout_ratio: 1 }", {image}, {"dropout_ratio", "found 1"}},
-      {"Dropout_negative", "type: 'Dropout' dropout_param { dropout_ratio: -0.5 }", {image}, {"found -0.5"}},
-      {"Input_shapes", "type: 'Input' input_param { shape { dim: 1 } shape { dim: 1 } }", {},
-       {"found 2 shapes for 3 tops"}, 3},
+      {"Softmax_axis",
+       "type: 'Softmax' softmax_param { axis: 2 }",
+       {{2, 3}},
+       {"axis 2 is out of range"}},
+      {"Dropout_one",
+       "type: 'Dropout' dropout_param { dropout_ratio: 1 }",
+       {image},
+       {"dropout_ratio", "found 1"}},
+      {"Dropout_negative",
+       "type: 'Dropout' dropout_param { dropout_ratio: -0.5 }",
+       {image},
+       {"found -0.5"}},
+      {"Input_shapes",
+       "type: 'Input' input_param { shape { dim: 1 } shape { dim: 1 } }",
+       {},
+       {"found 2 shapes for 3 tops"},
+       3},
       {"Input_extent", "type: 'Input' input_param { shape { dim: -1 } }", {}, {"extent -1"}},
-      {"MemoryData_no_batch", "type: 'MemoryData' memory_data_param { channels: 1 height: 1 width: 1 }", {},
-       {"batch_size", "positive", "found 0, 1, 1, 1"}, 2},
+      {"MemoryData_no_batch",
+       "type: 'MemoryData' memory_data_param { channels: 1 height: 1 width: 1 }",
+       {},
+       {"batch_size", "positive", "found 0, 1, 1, 1"},
+       2},
       {"DummyData_shapes", "type: 'DummyData'", {}, {"found 0 shapes for 1 tops"}},
-      {"DummyData_fillers", "type: 'DummyData' dummy_data_param { shape { dim: 1 } data_filler {} data_filler {} }", {},
-       {"found 2 data_filler for 3 tops"}, 3},
-      {"DummyData_extents", "type: 'DummyData' dummy_data_param { num: 1 channels: 1 height: 1 }", {},
+      {"DummyData_fillers",
+       "type: 'DummyData' dummy_data_param { shape { dim: 1 } data_filler {} data_filler {} }",
+       {},
+       {"found 2 data_filler for 3 tops"},
+       3},
+      {"DummyData_extents",
+       "type: 'DummyData' dummy_data_param { num: 1 channels: 1 height: 1 }",
+       {},
        {"found 0 extents"}},
-      {"DummyData_both", "type: 'DummyData' dummy_data_param { num: 1 shape { dim: 1 } }", {}, {"found both shape"}},
-      {"DummyData_filler", "type: 'DummyData' dummy_data_param { shape { dim: 1 } data_filler { type: 'foo' } }", {},
+      {"DummyData_both",
+       "type: 'DummyData' dummy_data_param { num: 1 shape { dim: 1 } }",
+       {},
+       {"found both shape"}},
+      {"DummyData_filler",
+       "type: 'DummyData' dummy_data_param { shape { dim: 1 } data_filler { type: 'foo' } }",
+       {},
        {"Unknown filler type: foo"}},
   };
 }
@@ -159,12 +325,15 @@ TEST_P(BadParameter, IsOneClearError) {
   const BadCase& test = GetParam();
   const auto f = fixture(test.layer, test.bottoms, test.tops);
   const std::string message = error_of([&] { f->set_up(); });
-  EXPECT_THAT(message, ::testing::StartsWith("[layer tested (" + test.name.substr(0, test.name.find('_')) + ")] "));
+  EXPECT_THAT(message, ::testing::StartsWith("[layer tested (" +
+                                             test.name.substr(0, test.name.find('_')) + ")] "));
   for (const std::string& said : test.said) EXPECT_THAT(message, HasSubstr(said));
 }
 
 INSTANTIATE_TEST_SUITE_P(Layers, BadParameter, ::testing::ValuesIn(bad_cases()),
-                         [](const ::testing::TestParamInfo<BadCase>& info) { return info.param.name; });
+                         [](const ::testing::TestParamInfo<BadCase>& info) {
+                           return info.param.name;
+                         });
 
 TEST(BadParameterTable, HasEveryLayerThatCanBeMisused) {
   std::set<std::string> covered;
@@ -181,9 +350,10 @@ TEST(BadParameterTable, HasEveryLayerThatCanBeMisused) {
 }
 
 TEST(UnknownLayer, IsNamedWithTheKnownOnes) {
-  EXPECT_THAT(error_of([] { fixture("type: 'Convolutoin'", {}, 1); }),
-              AllOf(::testing::StartsWith("Unknown layer type: Convolutoin (known types: Accuracy, "),
-                    HasSubstr("Convolution, ")));
+  EXPECT_THAT(
+      error_of([] { fixture("type: 'Convolutoin'", {}, 1); }),
+      AllOf(::testing::StartsWith("Unknown layer type: Convolutoin (known types: Accuracy, "),
+            HasSubstr("Convolution, ")));
 }
 
 // Shapes that changed after set_up so that the weights no longer fit.
@@ -196,20 +366,24 @@ TEST(ChangedShape, IsRefusedWhereTheWeightsDoNotFit) {
   };
   EXPECT_THAT(said("type: 'InnerProduct' inner_product_param { num_output: 2 }", {2, 3}, {2, 4}),
               HasSubstr("found 4 inputs (bottom 2 4 (8) from axis 1), expected 3"));
-  EXPECT_THAT(said("type: 'Convolution' convolution_param { num_output: 2 kernel_size: 1 }", {2, 3, 4, 4}, {2, 4, 4, 4}),
+  EXPECT_THAT(said("type: 'Convolution' convolution_param { num_output: 2 kernel_size: 1 }",
+                   {2, 3, 4, 4}, {2, 4, 4, 4}),
               HasSubstr("expected 3 channels"));
   EXPECT_THAT(said("type: 'BatchNorm'", {2, 3}, {2, 4}), HasSubstr("found 4 channels"));
   EXPECT_THAT(said("type: 'Scale'", {2, 3}, {2, 4}), HasSubstr("shape 3 (3)"));
 }
 
 TEST(InPlace, IsRefusedWhereItWouldGiveWrongNumbers) {
-  for (const char* layer : {"type: 'Split'", "type: 'Flatten'", "type: 'Reshape' reshape_param { shape { dim: 0 } }",
-                            "type: 'Concat'", "type: 'LRN'"}) {
+  for (const char* layer :
+       {"type: 'Split'", "type: 'Flatten'", "type: 'Reshape' reshape_param { shape { dim: 0 } }",
+        "type: 'Concat'", "type: 'LRN'"}) {
     LayerFixture f(std::string(layer) + " name: 'tested' bottom: 'x' top: 'x'");
     f.bottom_shaped("x", {2, 3, 4, 4});
     EXPECT_THAT(error_of([&] { f.set_up(); }), HasSubstr("cannot work in place")) << layer;
   }
-  LayerFixture f("type: 'Eltwise' eltwise_param { operation: MAX } name: 'tested' bottom: 'x' bottom: 'z' top: 'x'");
+  LayerFixture f(
+      "type: 'Eltwise' eltwise_param { operation: MAX } name: 'tested' bottom: 'x' bottom: 'z' "
+      "top: 'x'");
   f.bottom_shaped("x", {2});
   f.bottom_shaped("z", {2});
   EXPECT_THAT(error_of([&] { f.set_up(); }), HasSubstr("only operation SUM works in place"));
@@ -217,7 +391,8 @@ TEST(InPlace, IsRefusedWhereItWouldGiveWrongNumbers) {
 
 // ---- labels ----
 
-std::string label_error(const std::string& layer, const std::vector<float>& labels, const Shape& scores = {4, 3}) {
+std::string label_error(const std::string& layer, const std::vector<float>& labels,
+                        const Shape& scores = {4, 3}) {
   const auto f = fixture(layer, {scores, {static_cast<int64_t>(labels.size())}}, 1);
   f->set_up();
   set_data<float>(*f->bottom[1], labels);
@@ -228,22 +403,27 @@ TEST(Labels, OutsideTheClassesAreNamedWithRowAndRange) {
   for (const std::string type : {"SoftmaxWithLoss", "Accuracy"}) {
     const std::string layer = "type: '" + type + "'";
     EXPECT_EQ(label_error(layer, {0, 2, 3, 1}),
-              "[layer tested (" + type + ")] found label 3 in row 2 of the batch, expected 0 to 2 (3 classes); correct "
-              "the labels, or give the layer before as many outputs as there are classes");
+              "[layer tested (" + type +
+                  ")] found label 3 in row 2 of the batch, expected 0 to 2 (3 classes); correct "
+                  "the labels, or give the layer before as many outputs as there are classes");
     EXPECT_THAT(label_error(layer, {-1, 2, 0, 1}), HasSubstr("found label -1 in row 0"));
-    EXPECT_THAT(label_error(layer, {0, std::numeric_limits<float>::quiet_NaN(), 0, 1}), HasSubstr("label nan in row 1"));
-    EXPECT_THAT(label_error(layer, {0, 0, 0, std::numeric_limits<float>::infinity()}), HasSubstr("label inf in row 3"));
+    EXPECT_THAT(label_error(layer, {0, std::numeric_limits<float>::quiet_NaN(), 0, 1}),
+                HasSubstr("label nan in row 1"));
+    EXPECT_THAT(label_error(layer, {0, 0, 0, std::numeric_limits<float>::infinity()}),
+                HasSubstr("label inf in row 3"));
     EXPECT_THAT(label_error(layer, {0, 0, 0, 1e30f}), HasSubstr("label 1e+30 in row 3"));
     EXPECT_EQ(label_error(layer, {0, 1, 2, 1}), "");
-    EXPECT_THAT(label_error(layer, {0, 0, 0, 0, 0, 7}, {3, 3, 1, 2}), HasSubstr("label 7 in row 2 at position 1"));
+    EXPECT_THAT(label_error(layer, {0, 0, 0, 0, 0, 7}, {3, 3, 1, 2}),
+                HasSubstr("label 7 in row 2 at position 1"));
   }
 }
 
 TEST(Labels, IgnoredOnesAreAllowed) {
   const std::string loss = "type: 'SoftmaxWithLoss' loss_param { ignore_label: 255 }";
   EXPECT_EQ(label_error(loss, {0, 255, 2, 255}), "");
-  EXPECT_THAT(label_error(loss, {0, 254, 2, 255}), HasSubstr("found label 254 in row 1 of the batch, expected 0 to 2 (3 "
-                                                             "classes) or ignore_label 255"));
+  EXPECT_THAT(label_error(loss, {0, 254, 2, 255}),
+              HasSubstr("found label 254 in row 1 of the batch, expected 0 to 2 (3 "
+                        "classes) or ignore_label 255"));
   const std::string accuracy = "type: 'Accuracy' accuracy_param { ignore_label: -1 }";
   EXPECT_EQ(label_error(accuracy, {0, -1, 2, 1}), "");
   EXPECT_THAT(label_error(accuracy, {0, -2, 2, 1}), HasSubstr("label -2"));

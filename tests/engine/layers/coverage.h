@@ -16,7 +16,8 @@ inline std::set<std::string> registered_layers() {
   return types;
 }
 
-// The registered layer types that are neither covered nor have a reason (type -> why) not to be, as text.
+// The registered layer types that are neither covered nor have a reason (type -> why) not to be, as
+// text.
 inline std::string uncovered_layers(const std::set<std::string>& covered,
                                     const std::map<std::string, std::string>& reasons) {
   std::string missing;

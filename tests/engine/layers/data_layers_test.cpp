@@ -32,7 +32,8 @@ NpzArray batch_of(const NpzArray& all, size_t index) {
   return batch;
 }
 
-// Compares what each of a fixture's batches gives with what Caffe gave. `start` is run before the first.
+// Compares what each of a fixture's batches gives with what Caffe gave. `start` is run before the
+// first.
 void replay(const std::string& name, const std::function<void(Layer&)>& start) {
   const Npz arrays = read_npz(kFolder + name + ".npz");
   const JsonValue meta = parse_json(arrays.at("meta").text());
@@ -68,7 +69,8 @@ TEST(MemoryData, GivesWhatCaffeGives) {
   const std::vector<float> data = arrays.at("data").as<float>();
   const std::vector<float> labels = arrays.at("label").as<float>();
   replay("memorydata", [&](Layer& layer) {
-    dynamic_cast<MemoryDataLayer&>(layer).set_arrays(data.data(), labels.data(), static_cast<int64_t>(labels.size()));
+    dynamic_cast<MemoryDataLayer&>(layer).set_arrays(data.data(), labels.data(),
+                                                     static_cast<int64_t>(labels.size()));
   });
 }
 
@@ -103,12 +105,14 @@ TEST(MemoryData, RefusesWhatItCannotGive) {
   EXPECT_THAT(error_of([&] { layer.set_arrays(values, values, 3); }),
               HasSubstr("found 3 records, expected a positive multiple of batch_size (2)"));
   EXPECT_THAT(error_of([&] { layer.set_arrays(values, values, 0); }), HasSubstr("found 0 records"));
-  EXPECT_THAT(error_of([&] { layer.set_arrays(values, nullptr, 2); }), HasSubstr("must both be given"));
+  EXPECT_THAT(error_of([&] { layer.set_arrays(values, nullptr, 2); }),
+              HasSubstr("must both be given"));
 }
 
 const char* const kRandom =
     "name: 'd' type: 'DummyData' top: 'a' top: 'b' "
-    "dummy_data_param { shape { dim: 3 dim: 4 } data_filler { type: 'gaussian' } data_filler { value: 2 } }";
+    "dummy_data_param { shape { dim: 3 dim: 4 } data_filler { type: 'gaussian' } data_filler { "
+    "value: 2 } }";
 
 TEST(DummyData, RandomTopsChangeWithEveryPassAndConstantOnesDoNot) {
   LayerFixture f(kRandom);

@@ -21,8 +21,11 @@ RunContext training(int64_t pass = 0, int rank = 0, int world = 1, uint64_t seed
 }
 
 // What a batch of ones becomes.
-std::vector<float> dropped(const RunContext& run, int64_t batch = kBatch, const std::string& name = "drop") {
-  LayerFixture f("name: '" + name + "' type: 'Dropout' bottom: 'x' top: 'y' dropout_param { dropout_ratio: 0.25 }", run);
+std::vector<float> dropped(const RunContext& run, int64_t batch = kBatch,
+                           const std::string& name = "drop") {
+  LayerFixture f("name: '" + name +
+                     "' type: 'Dropout' bottom: 'x' top: 'y' dropout_param { dropout_ratio: 0.25 }",
+                 run);
   f.bottom_shaped("x", {batch, kRow});
   f.set_up();
   set_data<float>(f.blob("x"), std::vector<float>(static_cast<size_t>(batch * kRow), 1));
@@ -38,7 +41,8 @@ TEST(Dropout, RowsOfTwoWorkersInterleaveToThoseOfOne) {
   const std::vector<float> one = dropped(training(4, 0, 1), 2 * kBatch);
   for (int rank = 0; rank < 2; ++rank) {
     const std::vector<float> mine = dropped(training(4, rank, 2));
-    for (int64_t i = 0; i < kBatch; ++i) EXPECT_EQ(row(mine, i), row(one, 2 * i + rank)) << rank << " " << i;
+    for (int64_t i = 0; i < kBatch; ++i)
+      EXPECT_EQ(row(mine, i), row(one, 2 * i + rank)) << rank << " " << i;
   }
 }
 
@@ -88,7 +92,9 @@ TEST(Dropout, BackwardUsesTheMaskOfForwardThoughThePassMovedOn) {
 }
 
 TEST(Dropout, RatioZeroKeepsAllAndTestingIsIdentity) {
-  LayerFixture f("name: 'drop' type: 'Dropout' bottom: 'x' top: 'y' dropout_param { dropout_ratio: 0 }", training());
+  LayerFixture f(
+      "name: 'drop' type: 'Dropout' bottom: 'x' top: 'y' dropout_param { dropout_ratio: 0 }",
+      training());
   f.bottom_shaped("x", {2, 3});
   f.set_up();
   const std::vector<float> values = {1, -2, 3, -4, 5, -6};

@@ -89,7 +89,8 @@ TEST(Filler, HasTheStatisticsOfCaffes) {
     const double excess = std::max(number("kurtosis") - 1, 0.0);
     EXPECT_NEAR(found.deviation, deviation, bound * deviation * std::sqrt(excess) / 2 + 1e-7);
     EXPECT_NEAR(found.zeros, zeros, bound * std::sqrt(zeros * (1 - zeros)));
-    EXPECT_NEAR(found.kurtosis, number("kurtosis"), 0.03 * std::max(number("kurtosis"), 1.0) + 0.05);
+    EXPECT_NEAR(found.kurtosis, number("kurtosis"),
+                0.03 * std::max(number("kurtosis"), 1.0) + 0.05);
     // Only a uniform distribution has sharp ends.
     if (param.find("uniform") != std::string::npos || param.find("xavier") != std::string::npos) {
       EXPECT_NEAR(found.least, number("min"), 0.02 * deviation);
@@ -122,11 +123,13 @@ TEST(Filler, DependsOnKeyAndShapeOnly) {
 TEST(Filler, DoublesAreFilledToo) {
   Blob blob({50, 4}, DType::kF64);
   fill(parse_text<FillerParameter>("type: 'uniform' min: 2 max: 3"), 1, blob);
-  EXPECT_THAT(data_of<double>(blob), ::testing::Each(::testing::AllOf(::testing::Ge(2.0), ::testing::Lt(3.0))));
+  EXPECT_THAT(data_of<double>(blob),
+              ::testing::Each(::testing::AllOf(::testing::Ge(2.0), ::testing::Lt(3.0))));
 }
 
 TEST(Filler, WorksForScalarsAndEmptyBlobs) {
-  for (const char* type : {"constant", "uniform", "gaussian", "xavier", "msra", "positive_unitball"}) {
+  for (const char* type :
+       {"constant", "uniform", "gaussian", "xavier", "msra", "positive_unitball"}) {
     EXPECT_EQ(filled(concat("type: '", type, "'"), Shape(), 1).size(), 1u);
     EXPECT_EQ(filled(concat("type: '", type, "'"), {0, 3}, 1).size(), 0u);
   }
@@ -134,12 +137,19 @@ TEST(Filler, WorksForScalarsAndEmptyBlobs) {
 
 TEST(Filler, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(error_of([] { filled("type: 'foo'", {2}, 1); }),
-            "Unknown filler type: foo (known types: bilinear, constant, gaussian, msra, positive_unitball, uniform, "
+            "Unknown filler type: foo (known types: bilinear, constant, gaussian, msra, "
+            "positive_unitball, uniform, "
             "xavier)");
-  EXPECT_THAT(error_of([] { filled("type: 'uniform' sparse: 3", {2}, 1); }), ::testing::HasSubstr("sparse"));
-  EXPECT_THAT(error_of([] { filled("type: 'bilinear'", {2, 2}, 1); }), ::testing::HasSubstr("4 axes"));
-  EXPECT_THAT(error_of([] { filled("type: 'uniform' min: 2", {2}, 1); }), ::testing::HasSubstr("min 2"));
-  EXPECT_THAT(error_of([] { filled("type: 'gaussian' std: -1", {2}, 1); }), ::testing::HasSubstr("std -1"));
+  EXPECT_THAT(error_of([] { filled("type: 'uniform' sparse: 3", {2}, 1); }),
+              ::testing::HasSubstr("sparse"));
+  EXPECT_THAT(error_of([] {
+                filled("type: 'bilinear'", {2, 2}, 1);
+              }),
+              ::testing::HasSubstr("4 axes"));
+  EXPECT_THAT(error_of([] { filled("type: 'uniform' min: 2", {2}, 1); }),
+              ::testing::HasSubstr("min 2"));
+  EXPECT_THAT(error_of([] { filled("type: 'gaussian' std: -1", {2}, 1); }),
+              ::testing::HasSubstr("std -1"));
 }
 
 }  // namespace

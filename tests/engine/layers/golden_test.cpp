@@ -72,7 +72,8 @@ TEST_P(Golden, EqualsCaffe) {
   run.phase = member(meta, "phase").string_value() == "TRAIN" ? TRAIN : TEST;
   LayerFixture f(param, run);
   for (const auto& [key, array] : arrays_) {
-    if (key.rfind("in_", 0) == 0) set_data<float>(f.bottom_shaped(key.substr(3), Shape(array.shape)), array.values);
+    if (key.rfind("in_", 0) == 0)
+      set_data<float>(f.bottom_shaped(key.substr(3), Shape(array.shape)), array.values);
   }
   if (param.pooling_param().pool() == PoolingParameter::STOCHASTIC) {
     EXPECT_THAT(error_of([&] { f.set_up(); }), ::testing::HasSubstr("STOCHASTIC"));
@@ -94,11 +95,13 @@ TEST_P(Golden, EqualsCaffe) {
       propagate_down.push_back(std::any_of(wanted.begin(), wanted.end(), is_it));
     }
     for (size_t i = 0; i < f.top.size(); ++i) {
-      const auto given = arrays_.find("topdiff_" + (static_cast<int>(i) < param.top_size() ? param.top(i) : ""));
+      const auto given =
+          arrays_.find("topdiff_" + (static_cast<int>(i) < param.top_size() ? param.top(i) : ""));
       if (given != arrays_.end()) set_diff<float>(*f.top[i], given->second.values);
     }
     f.backward(propagate_down);
-    for (const auto& name : wanted) compare("bdiff_" + name.string_value(), f.blob(name.string_value()), true);
+    for (const auto& name : wanted)
+      compare("bdiff_" + name.string_value(), f.blob(name.string_value()), true);
     compare_parameters(f, "pdiff_", true);
     if (arrays_.count("pdiff2_0") > 0) {
       f.backward(propagate_down);
@@ -114,7 +117,9 @@ TEST_P(Golden, EqualsCaffe) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Layers, Golden, ::testing::ValuesIn(fixtures()),
-                         [](const ::testing::TestParamInfo<std::string>& info) { return info.param; });
+                         [](const ::testing::TestParamInfo<std::string>& info) {
+                           return info.param;
+                         });
 
 }  // namespace
 }  // namespace caffe::testing

@@ -27,17 +27,19 @@ struct GradientCase {
   int tops = 1;
   bool in_place = false;
   Phase phase = TRAIN;
-  std::vector<bool> wanted = {};   // bottoms whose gradient is checked; empty: all
-  bool only_first_top = false;     // the others carry no gradient
+  std::vector<bool> wanted = {};  // bottoms whose gradient is checked; empty: all
+  bool only_first_top = false;    // the others carry no gradient
 
   Values values_of(size_t i) const { return values[std::min(i, values.size() - 1)]; }
 };
 
-// Compares a layer's gradients with finite differences of its forward pass, in double precision, and checks what backward
-// promises: bottoms' diffs are overwritten, parameters' diffs are added to, and what is not wanted is left alone.
+// Compares a layer's gradients with finite differences of its forward pass, in double precision,
+// and checks what backward promises: bottoms' diffs are overwritten, parameters' diffs are added
+// to, and what is not wanted is left alone.
 class GradientChecker {
  public:
-  explicit GradientChecker(const GradientCase& test) : case_(test), fixture_(parameter(test), context(test)) {
+  explicit GradientChecker(const GradientCase& test)
+      : case_(test), fixture_(parameter(test), context(test)) {
     for (size_t i = 0; i < test.bottoms.size(); ++i) {
       fixture_.bottom_shaped(bottom_name(i), test.bottoms[i]);
     }
@@ -90,7 +92,8 @@ class GradientChecker {
     auto param = parse_text<LayerParameter>(test.layer);
     param.set_name("tested");
     for (size_t i = 0; i < test.bottoms.size(); ++i) param.add_bottom(bottom_name(i));
-    for (int i = 0; i < test.tops; ++i) param.add_top(test.in_place && i == 0 ? "x0" : concat("y", i));
+    for (int i = 0; i < test.tops; ++i)
+      param.add_top(test.in_place && i == 0 ? "x0" : concat("y", i));
     return param;
   }
 
@@ -105,7 +108,8 @@ class GradientChecker {
         case Values::kNonZero:
           values[i] = (0.2 + random.uniform()) * (random.next() % 2 == 0 ? 1 : -1);
           break;
-        case Values::kDistinct:  // each bottom in a class of its own modulo 0.01 times the number of bottoms
+        case Values::kDistinct:  // each bottom in a class of its own modulo 0.01 times the number
+                                 // of bottoms
           values[i] = 0.01 * static_cast<double>(i * case_.bottoms.size() + bottom);
           break;
         case Values::kLabels:
@@ -149,7 +153,8 @@ class GradientChecker {
   void backward(const std::vector<bool>& wanted) {
     for (const auto& blob : fixture_.layer->blobs()) fill_diff(*blob);
     for (Blob* blob : fixture_.bottom) fill_diff(*blob);
-    for (size_t t = 0; t < fixture_.top.size(); ++t) set_diff<double>(*fixture_.top[t], top_diffs_[t]);
+    for (size_t t = 0; t < fixture_.top.size(); ++t)
+      set_diff<double>(*fixture_.top[t], top_diffs_[t]);
     fixture_.backward(wanted);
   }
   static void fill_diff(Blob& blob) {
@@ -172,7 +177,8 @@ class GradientChecker {
       values[i] = value;
       const double expected = (above - below) / (2 * kStep);
       const double scale = std::max({1.0, std::abs(expected), std::abs(found[i])});
-      ASSERT_NEAR(found[i], expected, kTolerance * scale) << what << ", element " << i << " of " << found.size();
+      ASSERT_NEAR(found[i], expected, kTolerance * scale)
+          << what << ", element " << i << " of " << found.size();
     }
   }
 
@@ -184,7 +190,8 @@ class GradientChecker {
     forward();
     fixture_.layer->set_learns(std::vector<bool>(fixture_.layer->blobs().size(), false));
     backward(std::vector<bool>(values_.size(), false));
-    for (const auto& blob : fixture_.layer->blobs()) expect_all(*blob, kBefore, "a parameter that is not learned");
+    for (const auto& blob : fixture_.layer->blobs())
+      expect_all(*blob, kBefore, "a parameter that is not learned");
     for (const Blob* bottom : fixture_.bottom) {
       bool shared = false;
       for (const Blob* top : fixture_.top) shared |= top->diff_buffer() == bottom->diff_buffer();

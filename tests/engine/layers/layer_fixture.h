@@ -15,11 +15,13 @@ namespace caffe::testing {
 template <typename Message>
 Message parse_text(const std::string& text) {
   Message message;
-  if (!google::protobuf::TextFormat::ParseFromString(text, &message)) throw std::runtime_error("bad text: " + text);
+  if (!google::protobuf::TextFormat::ParseFromString(text, &message))
+    throw std::runtime_error("bad text: " + text);
   return message;
 }
 
-// One layer and its blobs, driven as a net would: bottoms and tops by name, a top with a bottom's name is in place.
+// One layer and its blobs, driven as a net would: bottoms and tops by name, a top with a bottom's
+// name is in place.
 class LayerFixture {
  public:
   explicit LayerFixture(const LayerParameter& param, RunContext run = {}) : context(run) {
@@ -38,7 +40,8 @@ class LayerFixture {
     return blob(name);
   }
 
-  // Names the blobs as the prototxt does, sets up, and shapes. Errors get the layer's label, as in a net.
+  // Names the blobs as the prototxt does, sets up, and shapes. Errors get the layer's label, as in
+  // a net.
   void set_up() {
     for (const auto& name : layer->param().bottom()) bottom.push_back(&blob(name));
     for (const auto& name : layer->param().top()) top.push_back(&blob(name));

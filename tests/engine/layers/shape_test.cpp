@@ -16,28 +16,66 @@ struct ShapeCase {
 void PrintTo(const ShapeCase& test, std::ostream* out) { *out << test.name; }
 
 std::vector<ShapeCase> shape_cases() {
-  const auto convolution = [](const std::string& p) { return "type: 'Convolution' convolution_param { " + p + " }"; };
-  const auto pooling = [](const std::string& p) { return "type: 'Pooling' pooling_param { " + p + " }"; };
-  const auto reshape = [](const std::string& p) { return "type: 'Reshape' reshape_param { " + p + " }"; };
+  const auto convolution = [](const std::string& p) {
+    return "type: 'Convolution' convolution_param { " + p + " }";
+  };
+  const auto pooling = [](const std::string& p) {
+    return "type: 'Pooling' pooling_param { " + p + " }";
+  };
+  const auto reshape = [](const std::string& p) {
+    return "type: 'Reshape' reshape_param { " + p + " }";
+  };
   const Shape image{2, 3, 7, 8};
   return {
-      {"Convolution_floors", convolution("num_output: 4 kernel_size: 3 stride: 2"), {image}, {{2, 4, 3, 3}}},
-      {"Convolution_dilated", convolution("num_output: 4 kernel_size: 3 dilation: 2 pad: 1"), {image}, {{2, 4, 5, 6}}},
-      {"Convolution_hw", convolution("num_output: 4 kernel_h: 1 kernel_w: 3 pad_w: 2"), {image}, {{2, 4, 7, 10}}},
-      {"Convolution_axis2", convolution("num_output: 4 kernel_size: 3 axis: 2"), {{2, 3, 7, 8}}, {{2, 3, 4, 6}}},
-      {"Convolution_3d", convolution("num_output: 4 kernel_size: 1 kernel_size: 2 kernel_size: 3"), {{2, 1, 4, 4, 4}},
+      {"Convolution_floors",
+       convolution("num_output: 4 kernel_size: 3 stride: 2"),
+       {image},
+       {{2, 4, 3, 3}}},
+      {"Convolution_dilated",
+       convolution("num_output: 4 kernel_size: 3 dilation: 2 pad: 1"),
+       {image},
+       {{2, 4, 5, 6}}},
+      {"Convolution_hw",
+       convolution("num_output: 4 kernel_h: 1 kernel_w: 3 pad_w: 2"),
+       {image},
+       {{2, 4, 7, 10}}},
+      {"Convolution_axis2",
+       convolution("num_output: 4 kernel_size: 3 axis: 2"),
+       {{2, 3, 7, 8}},
+       {{2, 3, 4, 6}}},
+      {"Convolution_3d",
+       convolution("num_output: 4 kernel_size: 1 kernel_size: 2 kernel_size: 3"),
+       {{2, 1, 4, 4, 4}},
        {{2, 4, 4, 3, 2}}},
       {"Pooling_ceils", pooling("kernel_size: 2 stride: 2"), {image}, {{2, 3, 4, 4}}},
-      {"Pooling_floors", pooling("kernel_size: 2 stride: 2 round_mode: FLOOR"), {image}, {{2, 3, 3, 4}}},
+      {"Pooling_floors",
+       pooling("kernel_size: 2 stride: 2 round_mode: FLOOR"),
+       {image},
+       {{2, 3, 3, 4}}},
       {"Pooling_clips", pooling("kernel_size: 2 stride: 2 pad: 1"), {{1, 1, 6, 7}}, {{1, 1, 4, 4}}},
-      {"Pooling_clips_last_window", pooling("kernel_size: 2 stride: 3 pad: 1"), {{1, 1, 5, 6}}, {{1, 1, 2, 3}}},
-      {"Pooling_kernel_larger_than_input", pooling("kernel_size: 3 stride: 2"), {{1, 1, 2, 2}}, {{1, 1, 1, 1}}},
+      {"Pooling_clips_last_window",
+       pooling("kernel_size: 2 stride: 3 pad: 1"),
+       {{1, 1, 5, 6}},
+       {{1, 1, 2, 3}}},
+      {"Pooling_kernel_larger_than_input",
+       pooling("kernel_size: 3 stride: 2"),
+       {{1, 1, 2, 2}},
+       {{1, 1, 1, 1}}},
       {"Pooling_global", pooling("global_pooling: true"), {image}, {{2, 3, 1, 1}}},
       {"Pooling_mask", pooling("kernel_size: 7"), {image}, {{2, 3, 1, 2}, {2, 3, 1, 2}}},
-      {"InnerProduct_axis1", "type: 'InnerProduct' inner_product_param { num_output: 5 }", {image}, {{2, 5}}},
-      {"InnerProduct_last_axis", "type: 'InnerProduct' inner_product_param { num_output: 5 axis: -1 }", {image},
+      {"InnerProduct_axis1",
+       "type: 'InnerProduct' inner_product_param { num_output: 5 }",
+       {image},
+       {{2, 5}}},
+      {"InnerProduct_last_axis",
+       "type: 'InnerProduct' inner_product_param { num_output: 5 axis: -1 }",
+       {image},
        {{2, 3, 7, 5}}},
-      {"InnerProduct_axis0", "type: 'InnerProduct' inner_product_param { num_output: 5 axis: 0 }", {image}, {{5}}, true},
+      {"InnerProduct_axis0",
+       "type: 'InnerProduct' inner_product_param { num_output: 5 axis: 0 }",
+       {image},
+       {{5}},
+       true},
       {"LRN_same", "type: 'LRN'", {image}, {image}},
       {"BatchNorm_same", "type: 'BatchNorm'", {image}, {image}},
       {"Scale_same", "type: 'Scale'", {image}, {image}},
@@ -45,14 +83,26 @@ std::vector<ShapeCase> shape_cases() {
       {"Bias_same", "type: 'Bias' bias_param { axis: 0 num_axes: -1 }", {image}, {image}, true},
       {"Eltwise_same", "type: 'Eltwise'", {image, image}, {image}},
       {"Concat_channels", "type: 'Concat'", {image, {2, 1, 7, 8}}, {{2, 4, 7, 8}}},
-      {"Concat_old_field", "type: 'Concat' concat_param { concat_dim: 0 }", {image, image}, {{4, 3, 7, 8}}},
+      {"Concat_old_field",
+       "type: 'Concat' concat_param { concat_dim: 0 }",
+       {image, image},
+       {{4, 3, 7, 8}}},
       {"Concat_last_axis", "type: 'Concat' concat_param { axis: -1 }", {{2, 3}, {2, 4}}, {{2, 7}}},
-      {"Reshape_copies_and_infers", reshape("shape { dim: 0 dim: 4 dim: -1 }"), {image}, {{2, 4, 42}}},
-      {"Reshape_inside", reshape("shape { dim: 8 dim: 7 } axis: 2 num_axes: 2"), {image}, {{2, 3, 8, 7}}},
+      {"Reshape_copies_and_infers",
+       reshape("shape { dim: 0 dim: 4 dim: -1 }"),
+       {image},
+       {{2, 4, 42}}},
+      {"Reshape_inside",
+       reshape("shape { dim: 8 dim: 7 } axis: 2 num_axes: 2"),
+       {image},
+       {{2, 3, 8, 7}}},
       {"Reshape_inserts", reshape("shape { dim: 1 } axis: -1 num_axes: 0"), {{2, 3}}, {{2, 3, 1}}},
       {"Reshape_to_scalar", reshape("shape { }"), {{1, 1}}, {Shape()}},
       {"Flatten_default", "type: 'Flatten'", {image}, {{2, 168}}},
-      {"Flatten_middle", "type: 'Flatten' flatten_param { axis: 1 end_axis: -2 }", {image}, {{2, 21, 8}}},
+      {"Flatten_middle",
+       "type: 'Flatten' flatten_param { axis: 1 end_axis: -2 }",
+       {image},
+       {{2, 21, 8}}},
       {"Split_two", "type: 'Split'", {image}, {image, image}},
       {"Silence_any", "type: 'Silence'", {image, {3}}, {}},
       {"ReLU_same", "type: 'ReLU'", {image}, {image}},
@@ -61,13 +111,23 @@ std::vector<ShapeCase> shape_cases() {
       {"Dropout_same", "type: 'Dropout'", {image}, {image}},
       {"Softmax_same", "type: 'Softmax'", {image}, {image}},
       {"SoftmaxWithLoss_scalar", "type: 'SoftmaxWithLoss'", {image, {2, 1, 7, 8}}, {Shape()}},
-      {"SoftmaxWithLoss_probabilities", "type: 'SoftmaxWithLoss'", {{4, 3}, {4}}, {Shape(), {4, 3}}},
+      {"SoftmaxWithLoss_probabilities",
+       "type: 'SoftmaxWithLoss'",
+       {{4, 3}, {4}},
+       {Shape(), {4, 3}}},
       {"EuclideanLoss_scalar", "type: 'EuclideanLoss'", {{4, 3, 2}, {4, 6}}, {Shape()}},
       {"Accuracy_per_class", "type: 'Accuracy'", {{4, 3}, {4}}, {Shape(), {3}}},
-      {"Input_one_shape_for_all", "type: 'Input' input_param { shape { dim: 2 dim: 3 } }", {}, {{2, 3}, {2, 3}}},
-      {"DummyData_old_fields", "type: 'DummyData' dummy_data_param { num: 2 channels: 3 channels: 4 height: 1 width: 5 }",
-       {}, {{2, 3, 1, 5}, {2, 4, 1, 5}}},
-      {"MemoryData_batch", "type: 'MemoryData' memory_data_param { batch_size: 2 channels: 3 height: 4 width: 5 }", {},
+      {"Input_one_shape_for_all",
+       "type: 'Input' input_param { shape { dim: 2 dim: 3 } }",
+       {},
+       {{2, 3}, {2, 3}}},
+      {"DummyData_old_fields",
+       "type: 'DummyData' dummy_data_param { num: 2 channels: 3 channels: 4 height: 1 width: 5 }",
+       {},
+       {{2, 3, 1, 5}, {2, 4, 1, 5}}},
+      {"MemoryData_batch",
+       "type: 'MemoryData' memory_data_param { batch_size: 2 channels: 3 height: 4 width: 5 }",
+       {},
        {{2, 3, 4, 5}, {2, 1, 1, 1}}},
   };
 }
@@ -78,17 +138,21 @@ TEST_P(ShapeRule, GivesTopsTheirShape) {
   const ShapeCase& test = GetParam();
   const auto f = fixture(test.layer, test.bottoms, static_cast<int>(test.tops.size()));
   f->set_up();
-  for (size_t i = 0; i < test.tops.size(); ++i) EXPECT_EQ(f->top[i]->shape().str(), test.tops[i].str());
+  for (size_t i = 0; i < test.tops.size(); ++i)
+    EXPECT_EQ(f->top[i]->shape().str(), test.tops[i].str());
 }
 
 INSTANTIATE_TEST_SUITE_P(Layers, ShapeRule, ::testing::ValuesIn(shape_cases()),
-                         [](const ::testing::TestParamInfo<ShapeCase>& info) { return info.param.name; });
+                         [](const ::testing::TestParamInfo<ShapeCase>& info) {
+                           return info.param.name;
+                         });
 
 // Cases whose first bottom is a batch of images.
 std::vector<ShapeCase> batch_cases() {
   std::vector<ShapeCase> some;
   for (const ShapeCase& test : shape_cases()) {
-    const bool images = !test.bottoms.empty() && test.bottoms[0].axes() >= 3 && test.bottoms[0][0] > 1;
+    const bool images =
+        !test.bottoms.empty() && test.bottoms[0].axes() >= 3 && test.bottoms[0][0] > 1;
     if (images && !test.weights_hold_the_batch) some.push_back(test);
   }
   return some;
@@ -117,12 +181,16 @@ TEST_P(BatchSize, IsFollowed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Layers, BatchSize, ::testing::ValuesIn(batch_cases()),
-                         [](const ::testing::TestParamInfo<ShapeCase>& info) { return info.param.name; });
+                         [](const ::testing::TestParamInfo<ShapeCase>& info) {
+                           return info.param.name;
+                         });
 
 TEST(ShapeRuleTable, HasEveryLayer) {
   std::set<std::string> covered;
-  for (const ShapeCase& test : shape_cases()) covered.insert(test.name.substr(0, test.name.find('_')));
-  EXPECT_EQ(uncovered_layers(covered, {{"Data", "tests/engine/data"}, {"HDF5Data", "tests/engine/data"},
+  for (const ShapeCase& test : shape_cases())
+    covered.insert(test.name.substr(0, test.name.find('_')));
+  EXPECT_EQ(uncovered_layers(covered, {{"Data", "tests/engine/data"},
+                                       {"HDF5Data", "tests/engine/data"},
                                        {"CoSData", "tests/engine/data"}}),
             "");
 }

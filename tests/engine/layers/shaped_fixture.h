@@ -9,7 +9,8 @@
 namespace caffe::testing {
 
 // A layer with bottoms x0, x1, ... of these shapes and tops y0, y1, ...
-inline std::unique_ptr<LayerFixture> fixture(const std::string& layer, const std::vector<Shape>& bottoms, int tops) {
+inline std::unique_ptr<LayerFixture> fixture(const std::string& layer,
+                                             const std::vector<Shape>& bottoms, int tops) {
   auto param = parse_text<LayerParameter>(layer);
   param.set_name("tested");
   for (size_t i = 0; i < bottoms.size(); ++i) param.add_bottom(concat("x", i));
