@@ -90,6 +90,7 @@ void Buffer::invalidate_others(int index) {
 void Buffer::set_zero() {
   for (Slot& slot : slots_) slot.valid = false;
   zero_ = true;
+  if (pinned()) update(0);  // who holds a view sees it, and begin_pass takes what the view shows
 }
 
 void Buffer::bind(int index, void* memory) {

@@ -140,6 +140,19 @@ TEST_F(BufferTest, APassSeesWhatTheHolderOfAPinWrote) {
   EXPECT_EQ(at(0), 8);
 }
 
+TEST_F(BufferTest, ZeroingIsSeenByTheHolderOfAPinAndByThePass) {
+  set(buffer_, {1, 2, 3});
+  const auto pin = buffer_.pin();
+  const float* view = static_cast<const float*>(pin->storage->data());
+  static_cast<float*>(pin->storage->data())[2] = 8;
+  buffer_.begin_pass();
+  buffer_.end_pass();
+  buffer_.set_zero();
+  EXPECT_EQ(view[2], 0);
+  buffer_.begin_pass();
+  EXPECT_EQ(static_cast<const float*>(buffer_.read())[2], 0);
+}
+
 TEST_F(BufferTest, WhatAHolderWroteCountsAfterThePinIsGone) {
   set(buffer_, {1, 2, 3});
   EXPECT_EQ(at(0), 3);
