@@ -161,6 +161,7 @@ DatumView parse_datum(const Record& record, const std::string& source) {
 void copy_float_data(const DatumView& datum, float* out) {
   DatumView ignored;
   walk(datum.wire, ignored, [&out](std::string_view floats) {
+    if (floats.empty()) return;  // `out` may be null then
     std::memcpy(out, floats.data(), floats.size());
     out += floats.size() / sizeof(float);
   });
