@@ -10,7 +10,7 @@ from .proto import caffe_pb2
 
 
 def load_image(filename, color=True):
-    """Reads a JPEG, PNG, BMP, GIF or PNM file: float32 in [0, 1], H x W x 3 (R, G, B), or H x W x 1 with color=False."""
+    """Reads a JPEG, PNG, BMP, GIF or PNM file: float32 in [0, 1], H x W x 3 (R, G, B), or x 1 with color=False."""
     with open(filename, "rb") as file:
         encoded = file.read()
     try:
@@ -69,7 +69,8 @@ class Transformer:
     """Prepares images for a net's inputs, and makes images of what is in them.
 
     Transformer({"data": net.blobs["data"].data.shape}). Every step is optional, and per input: resize to the blob's
-    height and width; transpose; reorder the channels; multiply by raw_scale; subtract the mean; multiply by input_scale.
+    height and width; transpose; reorder the channels; multiply by raw_scale; subtract the mean; multiply by
+    input_scale.
     """
 
     def __init__(self, inputs):

@@ -1,11 +1,10 @@
 """What holds for the whole process: device, log, random seed."""
 
 import os
-from typing import Optional
 
 from . import _caffe
 
-_seed: Optional[int] = None
+_seed: int | None = None
 
 
 def set_mode_cpu() -> None:
@@ -32,7 +31,7 @@ def set_random_seed(seed: int) -> None:
     _seed = seed
 
 
-def chosen_seed() -> Optional[int]:
+def chosen_seed() -> int | None:
     """What set_random_seed() was given."""
     return _seed
 

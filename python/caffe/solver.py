@@ -34,7 +34,7 @@ class Solver:
 
     @property
     def type(self):
-        """"SGD", "Adam", ..."""
+        """ "SGD", "Adam", ..."""
         return self._core.type
 
     @property

@@ -4,9 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
-import pytest
-
 import caffe
+import pytest
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 
@@ -26,7 +25,9 @@ layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip"
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
 """
 
-SOLVER = 'base_lr: 0.05 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.001 max_iter: 100 random_seed: 3 solver_mode: CPU\n'
+SOLVER = (
+    'base_lr: 0.05 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.001 max_iter: 100 random_seed: 3 solver_mode: CPU\n'
+)
 
 
 @pytest.fixture(autouse=True)

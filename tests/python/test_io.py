@@ -3,10 +3,9 @@
 import struct
 import zlib
 
+import caffe
 import numpy as np
 import pytest
-
-import caffe
 from caffe.proto import caffe_pb2
 
 
@@ -32,7 +31,9 @@ def test_images_are_rgb_between_zero_and_one(tmp_path):
     np.testing.assert_allclose(image, pixels / 255, atol=1e-7)
     gray = caffe.io.load_image("a.png", color=False)
     assert gray.shape == (5, 7, 1)
-    np.testing.assert_allclose(gray[..., 0], pixels @ [0.299, 0.587, 0.114] / 255, atol=1 / 255)  # luma is rounded in several ways
+    np.testing.assert_allclose(
+        gray[..., 0], pixels @ [0.299, 0.587, 0.114] / 255, atol=1 / 255
+    )  # luma is rounded in several ways
 
 
 def test_broken_images_are_named(tmp_path):
@@ -46,9 +47,7 @@ def test_broken_images_are_named(tmp_path):
 def test_resizing_interpolates():
     ramp = np.tile(np.arange(4, dtype=np.float32)[None, :, None], (2, 1, 1))
     np.testing.assert_allclose(caffe.io.resize_image(ramp, (2, 2))[0, :, 0], [0.5, 2.5])
-    np.testing.assert_allclose(
-        caffe.io.resize_image(ramp, (3, 8))[0, :, 0], [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
-    )
+    np.testing.assert_allclose(caffe.io.resize_image(ramp, (3, 8))[0, :, 0], [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
     np.testing.assert_allclose(caffe.io.resize_image(ramp, (2, 8), 0)[0, :, 0], [0, 0, 1, 1, 2, 2, 3, 3])
     assert caffe.io.resize_image(np.ones((9, 11, 3)), (4, 5)).shape == (4, 5, 3)
     with pytest.raises(ValueError, match="interp_order"):

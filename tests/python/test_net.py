@@ -2,11 +2,10 @@
 
 import pickle
 
+import caffe
 import numpy as np
 import pytest
 from conftest import CONV_NET
-
-import caffe
 
 CHAIN = """
 name: "chain"

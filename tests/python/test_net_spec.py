@@ -1,12 +1,11 @@
 """caffe.NetSpec: net files written in Python."""
 
-import pytest
-from google.protobuf import text_format
-
 import caffe
+import pytest
 from caffe import layers as L  # noqa: N812
 from caffe import params as P  # noqa: N812
 from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 
 
 def lenet(batch_size=8):
@@ -17,7 +16,11 @@ def lenet(batch_size=8):
         ntop=2,
     )
     n.conv1 = L.Convolution(
-        n.data, kernel_size=5, num_output=20, weight_filler=dict(type="xavier"), param=[dict(lr_mult=1), dict(lr_mult=2)]
+        n.data,
+        kernel_size=5,
+        num_output=20,
+        weight_filler=dict(type="xavier"),
+        param=[dict(lr_mult=1), dict(lr_mult=2)],
     )
     n.pool1 = L.Pooling(n.conv1, kernel_size=2, stride=2, pool=P.Pooling.MAX)
     n.ip1 = L.InnerProduct(n.pool1, num_output=50, weight_filler=dict(type="xavier"), param=dict(lr_mult=0))

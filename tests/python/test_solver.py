@@ -2,10 +2,9 @@
 
 import pickle
 
+import caffe
 import numpy as np
 import pytest
-
-import caffe
 
 
 @pytest.fixture
@@ -77,9 +76,7 @@ def test_test_nets_share_the_weights(solver_file):
     solver = caffe.get_solver(solver_file("test_iter: 1 test_interval: 1000 test_initialization: false"))
     assert len(solver.test_nets) == 1
     fed(solver).step(2)
-    assert_equal(
-        weights(solver), [blob.data for blobs in solver.test_nets[0].params.values() for blob in blobs]
-    )
+    assert_equal(weights(solver), [blob.data for blobs in solver.test_nets[0].params.values() for blob in blobs])
     solver.test_all()
 
 
@@ -130,8 +127,10 @@ def test_missing_files_are_named(solver, solver_file):
 
 def test_the_process_seed_counts_where_the_file_has_none(tmp_path, monkeypatch):
     monkeypatch.setattr(caffe.mode, "_seed", None)
-    net = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 4 } } } layer { name: "ip" ' \
+    net = (
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 4 } } } layer { name: "ip" '
         'type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 9 weight_filler { type: "xavier" } } }'
+    )
     (tmp_path / "s.prototxt").write_text(f'base_lr: 1 lr_policy: "fixed" solver_mode: CPU net_param {{ {net} }}')
     caffe.set_random_seed(4)
     first, second = caffe.get_solver("s.prototxt"), caffe.get_solver("s.prototxt")

@@ -3,9 +3,8 @@
 import threading
 import time
 
-import numpy as np
-
 import caffe
+import numpy as np
 
 HEAVY = """
 layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 16 dim: 32 dim: 96 dim: 96 } } }

@@ -2,10 +2,9 @@
 
 import gc
 
+import caffe
 import numpy as np
 import pytest
-
-import caffe
 
 
 @pytest.fixture(params=[None, []], ids=["all observed", "production plan"])
