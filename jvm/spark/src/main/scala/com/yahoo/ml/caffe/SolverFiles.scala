@@ -14,7 +14,7 @@ import scala.util.Try
 private[caffe] final case class SolverFiles(solver: SolverParameter, trainNet: NetParameter, testNet: NetParameter)
 
 private[caffe] object SolverFiles {
-  private val prefixField = "(?m)^\\s*snapshot_prefix\\s*:".r
+  private val prefixField = "(?m)^[^#\n]*\\bsnapshot_prefix\\s*:".r
 
   def read(file: String): SolverFiles = {
     val path = find(file, scala.None, "-conf")

@@ -1,0 +1,125 @@
+package com.yahoo.ml.caffe
+
+import java.nio.ByteBuffer
+import java.nio.ByteOrder.LITTLE_ENDIAN
+import java.nio.charset.StandardCharsets.UTF_8
+import java.nio.file.{Files, Path, Paths}
+import java.util.concurrent.{Callable, Executors, TimeUnit}
+
+import org.apache.spark.sql.SparkSession
+import org.scalatest.funsuite.AnyFunSuite
+
+import scala.util.Try
+
+/** A scratch folder with the digits data and LeNet, and Spark sessions with a deadline around what they do. */
+abstract class SparkTest extends AnyFunSuite {
+  protected val repository: Path = Paths.get(sys.props("caffe.repository"))
+
+  protected def digits: Path = repository.resolve("tests/golden/e2e_digits")
+
+  /** A copy of the digits: two LMDBs and lenet_digits.prototxt with absolute paths. */
+  protected def scratch(body: Path => Unit): Unit = {
+    val folder = Files.createTempDirectory("caffeonspark-test-")
+    try {
+      for (name <- Seq("digits_train_lmdb", "digits_test_lmdb")) {
+        Files.createDirectory(folder.resolve(name))
+        Files.copy(digits.resolve(name).resolve("data.mdb"), folder.resolve(name).resolve("data.mdb"))
+      }
+      write(folder.resolve("net.prototxt"), text(digits.resolve("lenet_digits.prototxt"))
+        .replace("\"digits_", "\"" + folder + "/digits_"))
+      body(folder)
+    } finally Storage.delete(folder)
+  }
+
+  protected def text(file: Path): String = new String(Files.readAllBytes(file), UTF_8)
+
+  protected def write(file: Path, content: String): Path = {
+    Files.createDirectories(file.getParent)
+    Files.write(file, content.getBytes(UTF_8))
+  }
+
+  /** A solver beside the network; `more` overrides nothing, so give each field once. */
+  protected def solver(folder: Path, iterations: Int, more: String = "", net: String = "net.prototxt"): Path =
+    write(folder.resolve(s"solver-${math.abs((more + net).hashCode)}-$iterations.prototxt"),
+      s"""net: "$net"
+         |base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "fixed"
+         |max_iter: $iterations random_seed: 7 solver_mode: CPU
+         |$more
+         |""".stripMargin)
+
+  protected def withSpark[A](master: String, settings: (String, String)*)(body: SparkSession => A): A = {
+    val builder = SparkSession.builder().master(master).appName("test").config("spark.ui.enabled", "false")
+      .config("spark.driver.host", "127.0.0.1").config("spark.sql.shuffle.partitions", "2")
+      .config("spark.sql.warehouse.dir", Files.createTempDirectory("warehouse").toString)
+    settings.foreach { case (key, value) => builder.config(key, value) }
+    val session = within(120)(builder.getOrCreate())
+    try body(session)
+    finally within(60)(session.stop())
+  }
+
+  /** Two executor processes of one core. */
+  protected def withCluster[A](settings: (String, String)*)(body: SparkSession => A): A = {
+    assume(sys.env.get("SPARK_HOME").exists(home => Files.isDirectory(Paths.get(home, "jars"))), "SPARK_HOME is not set")
+    val nativeFolder = sys.props.getOrElse("caffe.native.dir", "")
+    val common = Seq("spark.executor.memory" -> "512m", "spark.executor.extraClassPath" -> sys.props("caffe.test.classpath"),
+      "spark.executor.extraJavaOptions" -> s"-Dcaffe.native.dir=$nativeFolder")
+    withSpark("local-cluster[2,1,1024]", common ++ settings: _*)(body)
+  }
+
+  /** Spark's waits have no end of their own. */
+  protected def within[A](seconds: Int)(body: => A): A = {
+    val thread = Executors.newSingleThreadExecutor { (task: Runnable) =>
+      val made = new Thread(task, "test-body")
+      made.setDaemon(true)
+      made
+    }
+    try thread.submit((() => Try(body)): Callable[Try[A]]).get(seconds, TimeUnit.SECONDS).get
+    finally thread.shutdownNow()
+  }
+
+  /** Names of what tasks leave in the folder for temporary files. */
+  protected def temporaryFiles(): Set[String] = {
+    val all = Files.list(Paths.get(sys.props("java.io.tmpdir")))
+    try all.toArray.map(_.asInstanceOf[Path].getFileName.toString).filter(_.startsWith("caffeonspark-task-")).toSet
+    finally all.close()
+  }
+}
+
+/** Damaged copies of an LMDB. */
+object BrokenLmdb {
+  private val Page = 4096
+  private val (depth, branches, entries, root) = (94, 96, 120, 128) // of the main database, in a meta page
+
+  /** A valid store without records. */
+  def empty(folder: Path): Unit = change(folder) { file =>
+    for (meta <- Seq(0, Page)) {
+      file.putShort(meta + depth, 0)
+      for (field <- branches until root by 8) file.putLong(meta + field, 0)
+      file.putLong(meta + root, -1)
+    }
+    require(file.getLong(entries) == 0)
+  }
+
+  def truncated(folder: Path): Unit = {
+    val file = folder.resolve("data.mdb")
+    val bytes = Files.readAllBytes(file)
+    Files.write(file, bytes.take(bytes.length / 2 / Page * Page))
+  }
+
+  /** The value of the first record becomes bytes that no message starts with. */
+  def noDatum(folder: Path): Unit = {
+    val file = folder.resolve("data.mdb")
+    val bytes = Files.readAllBytes(file)
+    val key = "00000000".getBytes(UTF_8)
+    val at = bytes.indexOfSlice(key, 2 * Page) + key.length
+    for (i <- at until at + 64) bytes(i) = -1
+    Files.write(file, bytes)
+  }
+
+  private def change(folder: Path)(edit: ByteBuffer => Unit): Unit = {
+    val file = folder.resolve("data.mdb")
+    val bytes = ByteBuffer.wrap(Files.readAllBytes(file)).order(LITTLE_ENDIAN)
+    edit(bytes)
+    Files.write(file, bytes.array)
+  }
+}

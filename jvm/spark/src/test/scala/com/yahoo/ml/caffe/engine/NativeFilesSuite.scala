@@ -1,0 +1,75 @@
+package com.yahoo.ml.caffe.engine
+
+import java.net.{URL, URLClassLoader}
+import java.nio.charset.StandardCharsets.UTF_8
+import java.nio.file.{Files, Path}
+import java.util.concurrent.{Callable, Executors, TimeUnit}
+
+import com.yahoo.ml.caffe.{Manifest, Storage}
+import org.scalatest.funsuite.AnyFunSuite
+
+import scala.jdk.CollectionConverters._
+
+class NativeFilesSuite extends AnyFunSuite {
+  /** A class loader over a folder that looks like the jar's natives. */
+  private def withJar(body: (ClassLoader, Path, Path) => Unit): Unit = {
+    val folder = Files.createTempDirectory("natives-test-")
+    try {
+      val natives = Files.createDirectories(folder.resolve("jar/native/linux-x86_64"))
+      val names = Seq("libcaffeonspark.so", "libother.so.1")
+      names.foreach(name => Files.write(natives.resolve(name), s"content of $name".getBytes(UTF_8)))
+      val index = names.map(name => s"${Manifest.sha256(natives.resolve(name))} *$name").mkString("\n")
+      Files.write(natives.resolve("index"), index.getBytes(UTF_8))
+      val loader = new URLClassLoader(Array[URL](folder.resolve("jar").toUri.toURL), null)
+      body(loader, natives, Files.createDirectory(folder.resolve("cache")))
+      loader.close()
+    } finally Storage.delete(folder)
+  }
+
+  private def names(folder: Path): Seq[String] = Files.list(folder).iterator.asScala.map(_.getFileName.toString).toSeq.sorted
+
+  test("the libraries are unpacked once, under a name made of their content") {
+    withJar { (loader, natives, cache) =>
+      val first = NativeFiles.unpack(loader, "linux-x86_64", cache)
+      assert(names(first) == Seq("libcaffeonspark.so", "libother.so.1"))
+      val stamp = Files.getLastModifiedTime(first)
+      assert(NativeFiles.unpack(loader, "linux-x86_64", cache) == first && Files.getLastModifiedTime(first) == stamp)
+      Files.write(natives.resolve("libother.so.1"), "new".getBytes(UTF_8))
+      Files.write(natives.resolve("index"), natives.toFile.listFiles.filter(_.getName.startsWith("lib"))
+        .map(f => s"${Manifest.sha256(f.toPath)} *${f.getName}").mkString("\n").getBytes(UTF_8))
+      assert(NativeFiles.unpack(loader, "linux-x86_64", cache) != first)
+      assert(names(cache).length == 2)
+    }
+  }
+
+  test("many at once end with one copy and no rubbish") {
+    withJar { (loader, _, cache) =>
+      val threads = Executors.newFixedThreadPool(8)
+      val all = (1 to 16).map(_ => (() => NativeFiles.unpack(loader, "linux-x86_64", cache)): Callable[Path])
+      val folders = threads.invokeAll(all.asJava, 60, TimeUnit.SECONDS).asScala.map(_.get).toSet
+      threads.shutdown()
+      assert(folders.size == 1 && names(cache).length == 1)
+    }
+  }
+
+  test("a damaged jar is told, and nothing stays") {
+    withJar { (loader, natives, cache) =>
+      Files.write(natives.resolve("libother.so.1"), "damaged".getBytes(UTF_8))
+      val error = intercept[java.io.IOException](NativeFiles.unpack(loader, "linux-x86_64", cache))
+      assert(error.getMessage.contains("the jar is damaged: native/linux-x86_64/libother.so.1"))
+      assert(names(cache).isEmpty)
+    }
+  }
+
+  test("a jar without natives, an empty override and another machine are told apart") {
+    withJar { (_, _, cache) =>
+      val empty = new URLClassLoader(Array.empty[URL], null)
+      assert(intercept[UnsatisfiedLinkError](NativeFiles.unpack(empty, "linux-x86_64", cache)).getMessage
+        .contains("no native/linux-x86_64/libcaffeonspark.so"))
+      assert(intercept[UnsatisfiedLinkError](NativeFiles.locate(empty, cache.toString)).getMessage
+        .contains("holds no libcaffeonspark.so"))
+      assert(intercept[UnsatisfiedLinkError](NativeFiles.platform("Mac OS X", "aarch64")).getMessage
+        .contains("Linux on x86_64; this JVM runs on Mac OS X on aarch64"))
+    }
+  }
+}
