@@ -15,10 +15,12 @@ private[caffe] final case class Placement(executorCores: Int, wholeExecutors: Bo
 private[caffe] object Cluster {
   /** Spark property: seconds to wait for executors and for the first worker to start. */
   val StartTimeout = "spark.caffe.startTimeout"
+  private val UsualSeconds = 25
+  private val SecondsForPromised = 120
   private val local = """local(?:\[(\d+|\*)(?:\s*,\s*\d+)?\])?""".r
-  private val localCluster = """local-cluster\[\s*\d+\s*,\s*(\d+)\s*,\s*\d+\s*\]""".r
+  private val localCluster = """local-cluster\[\s*(\d+)\s*,\s*(\d+)\s*,\s*\d+\s*\]""".r
 
-  def startTimeoutSeconds(sc: SparkContext): Int = sc.getConf.getInt(StartTimeout, 25)
+  def startTimeoutSeconds(sc: SparkContext): Int = sc.getConf.getInt(StartTimeout, UsualSeconds)
 
   /** Waits until Spark has room for `workers` tasks at once; says why if it has not. */
   def place(sc: SparkContext, workers: Int): Placement = {
@@ -45,19 +47,36 @@ private[caffe] object Cluster {
   }
 
   private def placeOnExecutors(sc: SparkContext, workers: Int, taskCpus: Int): Placement = {
-    val seconds = startTimeoutSeconds(sc)
+    val promised = promisedExecutors(sc)
+    promised.filter(_ < workers).foreach(count => throw tooFew(workers, s"this application gets only $count"))
+    // Executors that Spark is sure to start may be slow; others may never come.
+    val seconds = sc.getConf.getInt(StartTimeout, if (promised.isDefined) SecondsForPromised else UsualSeconds)
     val deadline = System.nanoTime() + seconds * 1000000000L
     while (executors(sc) < workers && System.nanoTime() < deadline) Thread.sleep(50)
     val found = executors(sc)
-    if (found < workers) {
-      throw new IllegalStateException(s"$workers workers were asked for, one executor each, but after $seconds s Spark has " +
-        s"only $found; start more executors, lower -clusterSize, or raise $StartTimeout")
-    }
+    if (found < workers) throw tooFew(workers, s"after $seconds s Spark has only $found")
     val cores = executorCores(sc, found)
     if (cores < taskCpus) {
       throw new IllegalStateException(s"spark.task.cpus is $taskCpus, but executors have $cores core(s)")
     }
     Placement(cores, wholeExecutors = cores > taskCpus)
+  }
+
+  private def tooFew(workers: Int, found: String): IllegalStateException =
+    new IllegalStateException(s"$workers workers were asked for, one executor each, but $found; start more executors, " +
+      s"lower -clusterSize, or raise $StartTimeout")
+
+  /** How many executors the application was promised; None where only the cluster manager knows. */
+  private def promisedExecutors(sc: SparkContext): Option[Int] = {
+    val conf = sc.getConf
+    sc.master match {
+      case localCluster(workers, cores) =>
+        val perExecutor = conf.getInt("spark.executor.cores", cores.toInt)
+        Some(workers.toInt * math.max(1, cores.toInt / perExecutor))
+      case master if master.startsWith("yarn") || master.startsWith("k8s") =>
+        conf.getOption("spark.executor.instances").map(_.toInt)
+      case _ => None
+    }
   }
 
   /** Without the driver's own entry. */
@@ -71,7 +90,7 @@ private[caffe] object Cluster {
       case local("*") => Runtime.getRuntime.availableProcessors
       case local(n) => n.toInt
       case _ if conf.contains("spark.executor.cores") => conf.getInt("spark.executor.cores", 1)
-      case localCluster(cores) => cores.toInt
+      case localCluster(_, cores) => cores.toInt
       case master if master.startsWith("spark://") && !conf.contains("spark.default.parallelism") && executors > 1 =>
         math.max(1, sc.defaultParallelism / executors)
       case _ => conf.getInt("spark.task.cpus", 1)

@@ -118,13 +118,8 @@ private[caffe] object InferenceTask {
     val size = try source.size() finally source.close()
     Storage.withTemporaryFolder { folder =>
       val net = open(job, folder, 0, math.min(1, size))
-      try {
-        val blobs = net.blobNames
-        job.blobs.find(!blobs.contains(_)).foreach { name =>
-          throw new IllegalArgumentException(s"the network has no blob $name; it has ${blobs.mkString(", ")}")
-        }
-        (size, net.outputNames.toSeq)
-      } finally net.close()
+      try (size, net.outputNames.toSeq)
+      finally net.close()
     }
   }
 

@@ -23,7 +23,7 @@ class PipelineSuite extends SparkTest {
       val sc = session.sparkContext
       scratch { folder =>
         val before = temporaryFiles()
-        val file = solver(folder, 300, "test_iter: 4 test_interval: 100 display: 100").toString
+        val file = solver(folder, 120, "test_iter: 4 test_interval: 40 display: 40").toString
         val model = s"file:$folder/out/deep/lenet.model"
         val conf = config(sc, "-conf", file, "-model", model, "-clusterSize", "2", "-features", "accuracy,loss,ip2",
           "-label", "label", "-lmdb_partitions", "7")
@@ -95,7 +95,7 @@ class PipelineSuite extends SparkTest {
     local { session =>
       scratch { folder =>
         val sc = session.sparkContext
-        train(sc, solver(folder, 300), folder.resolve("base.model"))
+        train(sc, solver(folder, 120), folder.resolve("base.model"))
         val tune = solver(folder, 1, "test_iter: 4 test_interval: 1")
         val conf = config(sc, "-conf", tune.toString, "-model", s"file:$folder/tuned.model", "-clusterSize", "2", "-weights",
           s"file:$folder/base.model")
