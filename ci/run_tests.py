@@ -110,7 +110,7 @@ SUITES = [
         ".venv/bin/python -m pytest -q -m spark --junitxml=$OUT/pytest.xml",
         junit_xml,
         15,
-        "tests/**/test_spark*.py",
+        "tests/python/test_caffeonspark.py",
     ),
     Suite("asan", "ci/cpp_tests.sh asan '^(?!collective)'", junit_xml, 20, "tests/engine/*/*_test.cpp"),
     Suite("tsan", "ci/cpp_tests.sh tsan '^(collective|data)'", junit_xml, 15, "tests/collective/*_test.cpp"),

@@ -1,0 +1,96 @@
+"""The Python API on Spark: two workers in one JVM learn the digits."""
+
+from pathlib import Path
+
+import pytest
+
+import caffeonspark
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory):
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master("local[2]").appName("test").config("spark.ui.enabled", "false")
+    builder = builder.config("spark.driver.host", "127.0.0.1")
+    builder = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
+    session = caffeonspark.with_jar(builder).getOrCreate()
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def digits(golden, tmp_path):
+    """A solver of 100 iterations on the digits, which tests every 50."""
+    folder: Path = golden("e2e_digits")
+    net = folder / "lenet_digits.prototxt"
+    net.write_text(net.read_text().replace('"digits_', f'"{folder}/digits_'))
+    solver = tmp_path / "solver.prototxt"
+    solver.write_text(
+        f'net: "{net}"\nbase_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "fixed"\n'
+        "max_iter: 100 test_iter: 4 test_interval: 50 random_seed: 1 solver_mode: CPU\n"
+    )
+    return str(solver)
+
+
+def test_train_test_and_features_agree(spark, digits, tmp_path):
+    conf = caffeonspark.Config(
+        spark, {"-conf": digits, "features": "accuracy,ip2"}, label="label", model=f"file:{tmp_path}/m", clusterSize=2
+    )
+    assert conf.features == ["accuracy", "ip2", "label"] and conf.clusterSize == 2 and conf.isFeature
+    cos = caffeonspark.CaffeOnSpark(spark)
+    source = caffeonspark.DataSource(spark)
+    rounds = cos.trainWithValidation(source.getSource(conf, True), source.getSource(conf, False)).collect()
+    assert len(rounds) == 3 and rounds[-1].accuracy[0] > 0.9
+    assert (tmp_path / "m").exists()
+
+    rows = cos.features(source.getSource(conf, False)).collect()
+    assert len({row.SampleID for row in rows}) == len(rows) == 360
+    means = cos.test(source.getSource(conf, False))
+    assert list(means) == ["accuracy", "loss"]
+    right = sum(max(range(10), key=row.ip2.__getitem__) == row.label[0] for row in rows)
+    assert means["accuracy"][0] == pytest.approx(right / 360, abs=1e-6)
+
+
+def test_properties_are_attributes(spark, digits):
+    conf = caffeonspark.Config(spark.sparkContext)
+    conf.protoFile = digits
+    conf.features = ["ip1"]
+    conf.modelPath = "file:/m"
+    assert (conf.features, conf.modelPath, conf.train_data_layer_id) == (["ip1", "label"], "file:/m", 0)
+    with pytest.raises(AttributeError, match="no property modelpath"):
+        conf.modelpath = "x"
+    with pytest.raises(AttributeError):
+        _ = conf.nothing
+    assert "modelPath=file:/m" in repr(conf)
+
+
+def test_errors_are_python_errors_with_the_engines_message(spark, digits, tmp_path):
+    with pytest.raises(ValueError, match="unknown flag -modle; did you mean -model"):
+        caffeonspark.Config(spark, modle="x")
+    conf = caffeonspark.Config(spark, conf=digits, model=f"file:{tmp_path}/none")
+    source = caffeonspark.DataSource(spark).getSource(conf, False)
+    with pytest.raises(OSError, match="the model file:.*none does not exist on host"):
+        caffeonspark.CaffeOnSpark(spark).test(source)
+
+
+def test_switches_lists_and_absent_values_become_flags():
+    from caffeonspark._api import _tokens
+
+    options = {"train": True, "test": False, "-conf": "a", "features": ["x", "y"], "label": None, "clusterSize": 2}
+    assert _tokens(options) == ["-train", "-conf", "a", "-features", "x,y", "-clusterSize", "2"]
+
+
+def test_the_jar_joins_those_that_are_there():
+    class Builder:
+        def __init__(self):
+            self._options = {"spark.jars": "other.jar"}
+
+        def config(self, key, value):
+            self._options[key] = value
+            return self
+
+    jars = caffeonspark.with_jar(Builder())._options["spark.jars"].split(",")
+    assert jars == ["other.jar", caffeonspark.jar_path()]
