@@ -70,5 +70,27 @@ TEST(OnednnPoolingNet, RefusesWhatCaffeDoesOtherwise) {
       "only float32");
 }
 
+// Nets run a part of themselves by another plan than the whole.
+TEST(OnednnPoolingNet, BackwardByAnotherImplementationThanForward) {
+  const std::map<std::string, Shape> x = {{"x", {2, 5, 8, 8}}};
+  const std::string text = pooling("pool: MAX kernel_size: 2 stride: 2");
+  SmallNet net(text, x, {.backend = "onednn"});
+  SmallNet oracle(text, x, {.dtype = DType::kF64});
+  Operation again;
+  again.layer = &net.layer(0);
+  again.bottom = {&net.blob("x")};
+  again.top = {&net.blob("y")};
+  again.propagate_down = {true};
+  again.backward = true;
+  const auto other = ImplementationRegistry::of("Pooling")[0].make(again);
+  net.forward();
+  oracle.forward();
+  net.set_gradient("y", 1);
+  oracle.set_gradient("y", 1);
+  other->backward();
+  oracle.backward();
+  expect_near(net.gradient("x"), oracle.gradient("x"), "gradient");
+}
+
 }  // namespace
 }  // namespace caffe::testing

@@ -78,8 +78,8 @@ class Pooling : public DnnlImplementation {
     forward_.bind(DNNL_ARG_DST, destination, operation.top[0]->data(), Access::kWrite);
     const Desc workspace = forward_pd_.workspace_desc();
     if (operation.backward && workspace.get_size() > 0) {
-      workspace_ = std::make_unique<Storage>(workspace.get_size());
-      forward_.bind(DNNL_ARG_WORKSPACE, workspace, workspace_->data());
+      workspace_ = layer_workspace(*operation.layer, workspace.get_size());
+      forward_.bind(DNNL_ARG_WORKSPACE, workspace, workspace_);
     }
     if (!propagates_down(operation, 0)) return;
     const Backward pd(cpu_engine(), algorithm_, source_, destination, window_.stride,
@@ -88,7 +88,7 @@ class Pooling : public DnnlImplementation {
     backward_.emplace(pd);
     backward_->bind(DNNL_ARG_DIFF_DST, destination, operation.top[0]->diff(), Access::kRead);
     backward_->bind(DNNL_ARG_DIFF_SRC, source_, operation.bottom[0]->diff(), Access::kWrite);
-    if (workspace_) backward_->bind(DNNL_ARG_WORKSPACE, workspace, workspace_->data());
+    if (workspace_) backward_->bind(DNNL_ARG_WORKSPACE, workspace, workspace_);
   }
 
   void forward() override { forward_.run(); }
@@ -103,7 +103,7 @@ class Pooling : public DnnlImplementation {
   dnnl::algorithm algorithm_;
   Forward forward_pd_;
   Step forward_;
-  std::unique_ptr<Storage> workspace_;
+  void* workspace_ = nullptr;
   std::optional<Step> backward_;
 };
 

@@ -140,6 +140,12 @@ dnnl::primitive_attr attributes(bool relu) {
   return attributes;
 }
 
+void* layer_workspace(Layer& layer, size_t bytes) {
+  std::shared_ptr<Storage>& storage = layer.workspace();
+  if (!storage || storage->bytes() != bytes) storage = std::make_shared<Storage>(bytes);
+  return storage->data();
+}
+
 bool propagates_down(const Operation& operation, size_t index) {
   return operation.backward && index < operation.propagate_down.size() &&
          operation.propagate_down[index];

@@ -88,6 +88,8 @@ inline dnnl::prop_kind forward_kind(const Operation& operation) {
   return operation.backward ? dnnl::prop_kind::forward_training
                             : dnnl::prop_kind::forward_inference;
 }
+// The layer's workspace, of this size.
+void* layer_workspace(Layer& layer, size_t bytes);
 // Whether the diff of bottom `index` is wanted.
 bool propagates_down(const Operation& operation, size_t index);
 
