@@ -7,6 +7,7 @@ from typing import Any
 from py4j.java_gateway import JavaObject, JavaPackage
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
+from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import DataFrame, SparkSession
 
 Spark = SparkSession | SparkContext
@@ -29,8 +30,11 @@ def _errors():
     """Errors of the JVM by their message, without its stack trace."""
     try:
         yield
-    except Py4JJavaError as error:
-        java = error.java_exception
+    except (Py4JJavaError, CapturedException) as error:
+        # pyspark has replaced some of them by its own; the original is inside.
+        java = error.java_exception if isinstance(error, Py4JJavaError) else error._origin
+        if java is None:
+            raise
         name = java.getClass().getName()
         kind = next((python for java_name, python in _EXCEPTIONS if java_name == name), CaffeError)
         raise kind(java.getMessage() or name) from None
@@ -78,9 +82,10 @@ class Config:
 
     def __init__(self, spark: Spark, args: Mapping[str, Any] | Iterable[str] = (), **flags: Any):
         context = _context(spark)
-        tokens = _tokens(args) if isinstance(args, Mapping) else list(args)
+        tokens = (_tokens(args) if isinstance(args, Mapping) else list(args)) + _tokens(flags)
         with _errors():
-            java = _package(context).Config(context._jsc.sc(), _strings(context, tokens + _tokens(flags)))
+            # Without flags there is no command line, and properties have their own defaults.
+            java = _package(context).Config(context._jsc.sc(), *([_strings(context, tokens)] if tokens else []))
         self.__dict__.update(_context=context, _java=java)
 
     def __getattr__(self, name: str) -> Any:
