@@ -140,6 +140,12 @@ class CaffeOnSpark:
         with _errors():
             return DataFrame(self._java.trainWithValidation(sourceTrain, sourceValidation), self._session)
 
+    @property
+    def trainingSummary(self) -> list[str]:  # noqa: N802
+        """Lines about the last training run: images per second, and how evenly the workers were used."""
+        lines = self._java.trainingSummary()
+        return [lines.apply(i) for i in range(lines.length())]
+
     def test(self, source: JavaObject) -> dict[str, list[float]]:
         """The mean of every output of the test net over all records."""
         with _errors():

@@ -24,10 +24,15 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
   val floatarray2doublevectorUDF: UserDefinedFunction =
     udf((values: scala.collection.Seq[Float]) => Vectors.dense(values.map(_.toDouble).toArray): Vector)
 
+  @transient private var summary: Seq[String] = Nil
+
+  /** Lines about the last training run: images per second, and how evenly the workers were used. */
+  def trainingSummary: Seq[String] = summary
+
   /** Trains on all workers; the model is written where the source's configuration says. */
   def train[T1, T2](source: DataSource[T1, T2]): Unit = {
     CaffeOnSpark.requireNative(source)
-    new Trainer(sc, source.conf, validate = false).run()
+    summary = new Trainer(sc, source.conf, validate = false).run().summary
   }
 
   /**
@@ -37,7 +42,9 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
   def trainWithValidation[T1, T2](sourceTrain: DataSource[T1, T2], sourceValidation: DataSource[T1, T2]): DataFrame = {
     CaffeOnSpark.requireNative(sourceTrain)
     CaffeOnSpark.requireNative(sourceValidation)
-    val rounds = new Trainer(sc, sourceTrain.conf, validate = true).run()
+    val trained = new Trainer(sc, sourceTrain.conf, validate = true).run()
+    summary = trained.summary
+    val rounds = trained.rounds
     val names = rounds.headOption.map(_.outputs.map(_._1)).getOrElse(Nil)
     val schema = StructType(names.map(StructField(_, ArrayType(FloatType, containsNull = false), nullable = false)))
     val rows = rounds.map(round => Row.fromSeq(round.outputs.map(_._2.toSeq)))

@@ -12,6 +12,9 @@ import org.slf4j.LoggerFactory
 import scala.concurrent.Await
 import scala.concurrent.duration._
 
+/** What a training run gave beside its model. */
+private[caffe] final case class Trained(rounds: Seq[Round], summary: Seq[String])
+
 /** The driver's side of a training run. */
 private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boolean) {
   import Trainer._
@@ -19,8 +22,8 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
   private val storage = new Storage(sc.hadoopConfiguration)
   private val solver = conf.solverParameter
 
-  /** Trains, writes the model, and gives the validation rounds. */
-  def run(): Seq[Round] = {
+  /** Trains and writes the model. */
+  def run(): Trained = {
     requireSettings()
     val placement = Cluster.place(sc, conf.clusterSize)
     val secret = new Array[Byte](SecretBytes)
@@ -31,8 +34,9 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
     try {
       val reports = submit(job(secret, placement, server.map(_.address)), placement)
       server.foreach(_.close())
-      summarise(reports)
-      reports.head.rounds
+      val lines = summary(reports)
+      (lines :+ s"Model: $modelPath").foreach(show)
+      Trained(reports.head.rounds, lines)
     } finally server.foreach(_.close())
   }
 
@@ -131,18 +135,18 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
 
   private def show(line: String): Unit = println(line)
 
-  private def summarise(reports: Seq[WorkerReport]): Unit = {
+  private def summary(reports: Seq[WorkerReport]): Seq[String] = {
     val seconds = reports.map(_.seconds).max
     val records = reports.map(_.records).sum
-    if (seconds > 0) {
-      show(f"Trained ${reports.head.iterations}%d iterations on $records%d images in $seconds%.1f s: " +
-        f"${records / seconds}%.1f images/s")
-      for (r <- reports) {
-        show(f"    ${r.where}: ${r.records}%d images, waiting for data ${100 * r.dataSeconds / r.seconds}%.1f %%, " +
-          f"for other workers ${100 * r.communicationSeconds / r.seconds}%.1f %%")
+    if (seconds <= 0) Nil
+    else {
+      val whole = f"Trained ${reports.head.iterations}%d iterations on $records%d images in $seconds%.1f s: " +
+        f"${records / seconds}%.1f images/s"
+      whole +: reports.map { r =>
+        f"    ${r.where}: ${r.records}%d images, waiting for data ${100 * r.dataSeconds / r.seconds}%.1f %%, " +
+          f"for other workers ${100 * r.communicationSeconds / r.seconds}%.1f %%"
       }
     }
-    show(s"Model: $modelPath")
   }
 }
 
