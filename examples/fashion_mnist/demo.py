@@ -17,22 +17,22 @@ from pyspark.sql.functions import col
 
 def train(spark, config):
     """The validation rounds, and the lines that say how fast it was."""
-    caffe = CaffeOnSpark(spark.sparkContext)
-    source = DataSource(spark.sparkContext)
+    caffe = CaffeOnSpark(spark)
+    source = DataSource(spark)
     rounds = caffe.trainWithValidation(source.getSource(config, True), source.getSource(config, False))
     return [row.accuracy[0] for row in rounds.collect()], caffe.trainingSummary
 
 
 def test(spark, config):
     """Accuracy over every image of the test set."""
-    source = DataSource(spark.sparkContext).getSource(config, False)
-    return CaffeOnSpark(spark.sparkContext).test(source)["accuracy"][0]
+    source = DataSource(spark).getSource(config, False)
+    return CaffeOnSpark(spark).test(source)["accuracy"][0]
 
 
 def extract(spark, config, path):
     """Writes the outputs of layer ip1 for the test set, and reads them back."""
-    source = DataSource(spark.sparkContext).getSource(config, False)
-    CaffeOnSpark(spark.sparkContext).features(source).write.mode("overwrite").parquet(path)
+    source = DataSource(spark).getSource(config, False)
+    CaffeOnSpark(spark).features(source).write.mode("overwrite").parquet(path)
     return spark.read.parquet(path)
 
 
@@ -49,15 +49,13 @@ def main(solver, output, workers):
     spark.sparkContext.setLogLevel("ERROR")
     folder = Path(output).resolve()
     config = Config(
-        spark.sparkContext,
-        {
-            "conf": solver,
-            "model": f"file:{folder}/lenet.caffemodel",
-            "clusterSize": workers,
-            "connection": "ethernet",
-            "features": "ip1",
-            "label": "label",
-        },
+        spark,
+        conf=solver,
+        model=f"file:{folder}/lenet.caffemodel",
+        clusterSize=workers,
+        connection="ethernet",
+        features="ip1",
+        label="label",
     )
     started = time.monotonic()
     rounds, speed = train(spark, config)

@@ -45,6 +45,9 @@ def test_train_test_and_features_agree(spark, digits, tmp_path):
     rounds = cos.trainWithValidation(source.getSource(conf, True), source.getSource(conf, False)).collect()
     assert len(rounds) == 3 and rounds[-1].accuracy[0] > 0.9
     assert (tmp_path / "m").exists()
+    whole, *workers = cos.trainingSummary
+    assert "Trained 100 iterations on 12800 images" in whole
+    assert len(workers) == 2 and all(" 6400 images, waiting for data " in line for line in workers)
 
     rows = cos.features(source.getSource(conf, False)).collect()
     assert len({row.SampleID for row in rows}) == len(rows) == 360
