@@ -1,12 +1,14 @@
 /* The C ABI of the engine: all that a JVM, or any other language, calls.
  *
- * Every function that can fail returns 0, or a code of caffe_status; caffe_last_error() then holds the message
- * of this thread. No function lets a C++ exception out, calls exit, or writes to stdout. Handles are freed by
- * the function named *_free, which takes NULL. Unless it says otherwise a handle is used by one thread at a time;
- * the *_cancel and *_abort functions may be called from any thread.
+ * Every function that can fail returns 0, or a code of caffe_status; caffe_last_error() then holds
+ * the message of this thread. No function lets a C++ exception out, calls exit, or writes to
+ * stdout. Handles are freed by the function named *_free, which takes NULL. Unless it says
+ * otherwise a handle is used by one thread at a time; the *_cancel and *_abort functions may be
+ * called from any thread.
  *
- * Options are text, one "key=value" a line, so that keys can be added without breaking callers; an unknown key
- * is an error that names it. Messages are the serialised protobuf messages of engine/proto/caffe.proto.
+ * Options are text, one "key=value" a line, so that keys can be added without breaking callers; an
+ * unknown key is an error that names it. Messages are the serialised protobuf messages of
+ * engine/proto/caffe.proto.
  */
 #ifndef CAFFE_C_H_
 #define CAFFE_C_H_
@@ -40,7 +42,8 @@ typedef struct caffe_net caffe_net;
 /* ---- library ---- */
 CAFFE_C_API const char* caffe_version(void);
 CAFFE_C_API const char* caffe_last_error(void); /* of this thread; "" when there was none */
-typedef void (*caffe_log_fn)(int severity, const char* file, int line, const char* text, void* user);
+typedef void (*caffe_log_fn)(int severity, const char* file, int line, const char* text,
+                             void* user);
 CAFFE_C_API void caffe_set_log(caffe_log_fn function, void* user); /* NULL: stderr again */
 
 /* ---- values ---- */
@@ -54,9 +57,11 @@ CAFFE_C_API const float* caffe_outputs_values(const caffe_outputs* outputs, size
 CAFFE_C_API void caffe_outputs_free(caffe_outputs* outputs);
 
 /* ---- messages ----
- * Parses the text of a "net" or a "solver", upgrades what older Caffe versions wrote, and gives the serialised
- * message. `name` stands for the file in errors ("name:line:column: ..."). Free with caffe_bytes_free. */
-CAFFE_C_API int caffe_parse_text(const char* kind, const char* text, const char* name, uint8_t** bytes, size_t* size);
+ * Parses the text of a "net" or a "solver", upgrades what older Caffe versions wrote, and gives the
+ * serialised message. `name` stands for the file in errors ("name:line:column: ..."). Free with
+ * caffe_bytes_free. */
+CAFFE_C_API int caffe_parse_text(const char* kind, const char* text, const char* name,
+                                 uint8_t** bytes, size_t* size);
 CAFFE_C_API void caffe_bytes_free(uint8_t* bytes);
 
 /* ---- records ----
@@ -74,14 +79,16 @@ CAFFE_C_API int caffe_source_read(const caffe_source* source, int64_t index, caf
 CAFFE_C_API void caffe_source_free(caffe_source* source);
 
 /* ---- a group of workers ----
- * create listens on `interface` (an address, a host name or a device name; "" chooses) and gives this rank's
- * address, an opaque string to be gathered over all ranks. connect makes the full mesh: every pair proves that it
- * knows the secret (HMAC-SHA256 both ways) and agrees on world size, epoch (a fresh text per attempt) and
- * config_hash (caffe_solver_config_hash). It fails within timeout_ms, naming rank and host. */
+ * create listens on `interface` (an address, a host name or a device name; "" chooses) and gives
+ * this rank's address, an opaque string to be gathered over all ranks. connect makes the full mesh:
+ * every pair proves that it knows the secret (HMAC-SHA256 both ways) and agrees on world size,
+ * epoch (a fresh text per attempt) and config_hash (caffe_solver_config_hash). It fails within
+ * timeout_ms, naming rank and host. */
 CAFFE_C_API int caffe_comm_create(const char* interface, caffe_comm** comm);
 CAFFE_C_API const char* caffe_comm_address(const caffe_comm* comm);
-CAFFE_C_API int caffe_comm_connect(caffe_comm* comm, int rank, int world, const char* const* addresses,
-                                   const uint8_t* secret, size_t secret_size, const char* epoch, uint64_t config_hash,
+CAFFE_C_API int caffe_comm_connect(caffe_comm* comm, int rank, int world,
+                                   const char* const* addresses, const uint8_t* secret,
+                                   size_t secret_size, const char* epoch, uint64_t config_hash,
                                    int64_t timeout_ms);
 /* Any thread: every wait of every rank ends with an error that carries `reason`. */
 CAFFE_C_API void caffe_comm_abort(caffe_comm* comm, const char* reason);
@@ -92,12 +99,13 @@ CAFFE_C_API void caffe_comm_free(caffe_comm* comm);
  *   rank, world       this worker among N (default 0 of 1)
  *   threads           OpenMP threads (default 0: as many as the process may use)
  *   weights           comma-separated .caffemodel[.h5] files to start from
- *   state             .solverstate[.h5] to resume from; with weights, those are used instead of its learned_net
- *   continue_data     1: the record position goes on where the state stopped; 0 (default): at record 0, as Caffe
- *   shuffle           1: each epoch is a new permutation of the records
- *   seed              overrides random_seed
+ *   state             .solverstate[.h5] to resume from; with weights, those are used instead of its
+ * learned_net continue_data     1: the record position goes on where the state stopped; 0
+ * (default): at record 0, as Caffe shuffle           1: each epoch is a new permutation of the
+ * records seed              overrides random_seed
  */
-CAFFE_C_API int caffe_solver_create(const uint8_t* solver, size_t size, const char* options, caffe_solver** handle);
+CAFFE_C_API int caffe_solver_create(const uint8_t* solver, size_t size, const char* options,
+                                    caffe_solver** handle);
 /* Parameter names, shapes and wire layouts; equal on all ranks of a group. */
 CAFFE_C_API uint64_t caffe_solver_config_hash(const caffe_solver* solver);
 /* The solver uses comm, which must outlive it, from now on. Rank 0's parameters are sent to all. */
@@ -105,27 +113,31 @@ CAFFE_C_API int caffe_solver_set_comm(caffe_solver* solver, caffe_comm* comm);
 CAFFE_C_API int64_t caffe_solver_iter(const caffe_solver* solver);
 CAFFE_C_API int64_t caffe_solver_max_iter(const caffe_solver* solver);
 typedef struct {
-  int64_t iter;          /* updates done */
-  double loss;           /* of the last iteration, averaged over the ranks */
-  double smoothed_loss;  /* over average_loss iterations */
-  double learning_rate;  /* of the last update */
-  double seconds;        /* of this call */
-  double data_seconds;   /* of which waiting for data */
-  double comm_seconds;   /* of which waiting for other ranks */
-  int64_t records;       /* consumed by this rank in this call */
+  int64_t iter;         /* updates done */
+  double loss;          /* of the last iteration, averaged over the ranks */
+  double smoothed_loss; /* over average_loss iterations */
+  double learning_rate; /* of the last update */
+  double seconds;       /* of this call */
+  double data_seconds;  /* of which waiting for data */
+  double comm_seconds;  /* of which waiting for other ranks */
+  int64_t records;      /* consumed by this rank in this call */
 } caffe_progress;
-/* `iterations` updates; no tests, no snapshots. Collective: all ranks call it with the same number. */
-CAFFE_C_API int caffe_solver_step(caffe_solver* solver, int64_t iterations, caffe_progress* progress);
+/* `iterations` updates; no tests, no snapshots. Collective: all ranks call it with the same number.
+ */
+CAFFE_C_API int caffe_solver_step(caffe_solver* solver, int64_t iterations,
+                                  caffe_progress* progress);
 CAFFE_C_API int caffe_solver_test_nets(const caffe_solver* solver);
-/* One validation round of test net `index`: its test_iter batches in total, shared over the ranks; outputs
- * averaged. Collective; every rank gets the same outputs. */
+/* One validation round of test net `index`: its test_iter batches in total, shared over the ranks;
+ * outputs averaged. Collective; every rank gets the same outputs. */
 CAFFE_C_API int caffe_solver_test(caffe_solver* solver, int index, caffe_outputs** outputs);
 /* Names of the outputs of test net `index`, in order. */
-CAFFE_C_API int caffe_solver_test_output_names(const caffe_solver* solver, int index, caffe_strings** names);
-/* Writes the weights to model_path and, unless state_path is NULL, the state, whose learned_net is then
- * `learned_net`. Each file by temporary name and rename. The format follows solver.snapshot_format. */
-CAFFE_C_API int caffe_solver_snapshot(caffe_solver* solver, const char* model_path, const char* state_path,
-                                      const char* learned_net);
+CAFFE_C_API int caffe_solver_test_output_names(const caffe_solver* solver, int index,
+                                               caffe_strings** names);
+/* Writes the weights to model_path and, unless state_path is NULL, the state, whose learned_net is
+ * then `learned_net`. Each file by temporary name and rename. The format follows
+ * solver.snapshot_format. */
+CAFFE_C_API int caffe_solver_snapshot(caffe_solver* solver, const char* model_path,
+                                      const char* state_path, const char* learned_net);
 /* Any thread: the running step or test, and all later ones, end with CAFFE_CANCELLED. */
 CAFFE_C_API void caffe_solver_cancel(caffe_solver* solver);
 CAFFE_C_API void caffe_solver_free(caffe_solver* solver);
@@ -134,11 +146,12 @@ CAFFE_C_API void caffe_solver_free(caffe_solver* solver);
  * net: a NetParameter; its layers are filtered for `phase` (0 TRAIN, 1 TEST). Options:
  *   weights    comma-separated .caffemodel[.h5] files
  *   threads    OpenMP threads (default 0: as many as the process may use)
- *   begin,end  the records [begin, end) of the data layers, each once; the last batch runs at its true size
- *   observe    comma-separated blobs that will be read, beside the outputs
- *   stages     comma-separated NetState stages;  level  NetState level
+ *   begin,end  the records [begin, end) of the data layers, each once; the last batch runs at its
+ * true size observe    comma-separated blobs that will be read, beside the outputs stages
+ * comma-separated NetState stages;  level  NetState level
  */
-CAFFE_C_API int caffe_net_create(const uint8_t* net, size_t size, int phase, const char* options, caffe_net** handle);
+CAFFE_C_API int caffe_net_create(const uint8_t* net, size_t size, int phase, const char* options,
+                                 caffe_net** handle);
 CAFFE_C_API int caffe_net_output_names(const caffe_net* net, caffe_strings** names);
 CAFFE_C_API int caffe_net_blob_names(const caffe_net* net, caffe_strings** names);
 /* Runs the next batch. *rows is its number of records, 0 after the last one. */
@@ -148,7 +161,8 @@ CAFFE_C_API int caffe_net_record_keys(const caffe_net* net, caffe_strings** keys
 /* Number of values of a blob after the last forward. */
 CAFFE_C_API int caffe_net_blob_count(const caffe_net* net, const char* blob, int64_t* count);
 /* Copies a blob, row-major, into `values`, which has room for `capacity` floats. */
-CAFFE_C_API int caffe_net_blob_read(caffe_net* net, const char* blob, float* values, int64_t capacity);
+CAFFE_C_API int caffe_net_blob_read(caffe_net* net, const char* blob, float* values,
+                                    int64_t capacity);
 CAFFE_C_API void caffe_net_cancel(caffe_net* net);
 CAFFE_C_API void caffe_net_free(caffe_net* net);
 

@@ -19,7 +19,9 @@ class GroupExchange : public Exchange {
   int rank() const override { return group_.rank(); }
   int world() const override { return group_.world(); }
   void sum(float* values, size_t count) override { group_.allreduce_sum(values, count); }
-  void broadcast(void* data, size_t bytes, int root) override { group_.broadcast(data, bytes, root); }
+  void broadcast(void* data, size_t bytes, int root) override {
+    group_.broadcast(data, bytes, root);
+  }
   double seconds() const override { return group_.stats().seconds_waited; }
 
  private:
@@ -28,7 +30,9 @@ class GroupExchange : public Exchange {
 
 }  // namespace
 
-std::unique_ptr<Exchange> make_exchange(caffe_comm& comm) { return std::make_unique<GroupExchange>(*comm.group); }
+std::unique_ptr<Exchange> make_exchange(caffe_comm& comm) {
+  return std::make_unique<GroupExchange>(*comm.group);
+}
 
 }  // namespace caffe::capi
 
@@ -46,18 +50,23 @@ int caffe_comm_create(const char* interface, caffe_comm** comm) {
   });
 }
 
-const char* caffe_comm_address(const caffe_comm* comm) { return comm ? comm->group->address().c_str() : nullptr; }
+const char* caffe_comm_address(const caffe_comm* comm) {
+  return comm ? comm->group->address().c_str() : nullptr;
+}
 
-int caffe_comm_connect(caffe_comm* comm, int rank, int world, const char* const* addresses, const uint8_t* secret,
-                       size_t secret_size, const char* epoch, uint64_t config_hash, int64_t timeout_ms) {
+int caffe_comm_connect(caffe_comm* comm, int rank, int world, const char* const* addresses,
+                       const uint8_t* secret, size_t secret_size, const char* epoch,
+                       uint64_t config_hash, int64_t timeout_ms) {
   return guarded([&] {
     given(comm, "comm"), given(addresses, "addresses"), given(secret, "secret");
-    CAFFE_REQUIRE(world >= 1 && rank >= 0 && rank < world, "there is no rank ", rank, " among ", world, " workers");
+    CAFFE_REQUIRE(world >= 1 && rank >= 0 && rank < world, "there is no rank ", rank, " among ",
+                  world, " workers");
     CAFFE_REQUIRE(timeout_ms > 0, "a timeout of ", timeout_ms, " ms leaves no time to connect");
     caffe::ConnectOptions options;
     options.rank = rank;
     options.world = world;
-    for (int i = 0; i < world; ++i) options.addresses.emplace_back(given(addresses[i], "an address"));
+    for (int i = 0; i < world; ++i)
+      options.addresses.emplace_back(given(addresses[i], "an address"));
     options.secret.assign(reinterpret_cast<const char*>(secret), secret_size);
     options.epoch = given(epoch, "epoch");
     options.config_hash = config_hash;

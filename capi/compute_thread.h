@@ -11,9 +11,10 @@
 
 namespace caffe::capi {
 
-// The thread that does all the work of one handle, whichever thread of the host calls. OpenMP keeps a team and a
-// number of threads per calling thread, and vendor kernels are made for that number: so handles with different numbers
-// live side by side in one process, and a host's thread pool does not multiply teams.
+// The thread that does all the work of one handle, whichever thread of the host calls. OpenMP keeps
+// a team and a number of threads per calling thread, and vendor kernels are made for that number:
+// so handles with different numbers live side by side in one process, and a host's thread pool does
+// not multiply teams.
 class ComputeThread {
  public:
   // OpenMP threads, this one included; 0: as many as the process may use.

@@ -56,7 +56,8 @@ void caffe_set_log(caffe_log_fn function, void* user) {
   });
 }
 
-int caffe_parse_text(const char* kind, const char* text, const char* name, uint8_t** bytes, size_t* size) {
+int caffe_parse_text(const char* kind, const char* text, const char* name, uint8_t** bytes,
+                     size_t* size) {
   return guarded([&] {
     const std::string what = given(kind, "kind");
     given(text, "text"), given(name, "name"), given(bytes, "bytes"), given(size, "size");

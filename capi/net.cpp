@@ -34,13 +34,15 @@ struct caffe_net {
 namespace {
 
 caffe::NetOptions net_options(const Options& options, int phase) {
-  CAFFE_REQUIRE(phase == caffe::TRAIN || phase == caffe::TEST, "phase is ", phase, "; use 0 (TRAIN) or 1 (TEST)");
+  CAFFE_REQUIRE(phase == caffe::TRAIN || phase == caffe::TEST, "phase is ", phase,
+                "; use 0 (TRAIN) or 1 (TEST)");
   caffe::NetOptions result;
   result.phase = static_cast<caffe::Phase>(phase);
   result.level = static_cast<int>(options.integer("level", 0, INT32_MIN));
   result.stages = caffe::capi::split_list(options.text("stages"));
   result.observed = caffe::capi::split_list(options.text("observe"));
-  CAFFE_REQUIRE(options.has("begin") == options.has("end"), "caffe_net_create: the options begin and end go together");
+  CAFFE_REQUIRE(options.has("begin") == options.has("end"),
+                "caffe_net_create: the options begin and end go together");
   if (options.has("begin")) {
     const int64_t begin = options.integer("begin", 0, 0);
     result.data.range = {begin, options.integer("end", 0, begin)};
@@ -50,8 +52,9 @@ caffe::NetOptions net_options(const Options& options, int phase) {
 
 caffe::NetParameter parse_net(const uint8_t* bytes, size_t size) {
   caffe::NetParameter param;
-  CAFFE_REQUIRE(size <= INT32_MAX && param.ParseFromArray(given(bytes, "net"), static_cast<int>(size)),
-                "the ", size, " bytes given as net are no serialised NetParameter");
+  CAFFE_REQUIRE(
+      size <= INT32_MAX && param.ParseFromArray(given(bytes, "net"), static_cast<int>(size)),
+      "the ", size, " bytes given as net are no serialised NetParameter");
   caffe::upgrade_net("net", &param);
   return param;
 }
@@ -99,7 +102,8 @@ int64_t forward(caffe_net& handle) {
 
 extern "C" {
 
-int caffe_net_create(const uint8_t* net, size_t size, int phase, const char* options, caffe_net** handle) {
+int caffe_net_create(const uint8_t* net, size_t size, int phase, const char* options,
+                     caffe_net** handle) {
   return guarded([&] {
     given(handle, "handle");
     const Options parsed("caffe_net_create", options,
@@ -113,8 +117,10 @@ int caffe_net_create(const uint8_t* net, size_t size, int phase, const char* opt
     });
     created->batch_layer = batch_layer(*created->net);
     if (chosen.data.range) {
-      CAFFE_REQUIRE(record_layer(*created), "caffe_net_create: options begin and end need a layer that reads records, and net '",
-                    created->net->name(), "' has none in this phase");
+      CAFFE_REQUIRE(
+          record_layer(*created),
+          "caffe_net_create: options begin and end need a layer that reads records, and net '",
+          created->net->name(), "' has none in this phase");
       created->left = chosen.data.range->second - chosen.data.range->first;
     }
     *handle = created.release();
@@ -148,7 +154,8 @@ int caffe_net_record_keys(const caffe_net* net, caffe_strings** keys) {
   return guarded([&] {
     const caffe::Layer* records = record_layer(*given(net, "net"));
     given(keys, "keys");
-    CAFFE_REQUIRE(records, "net '", net->net->name(), "' has no layer that reads records with keys");
+    CAFFE_REQUIRE(records, "net '", net->net->name(),
+                  "' has no layer that reads records with keys");
     *keys = make_strings(*records->record_keys());
   });
 }
@@ -164,10 +171,11 @@ int caffe_net_blob_read(caffe_net* net, const char* blob, float* values, int64_t
   return guarded([&] {
     const caffe::Blob& source = given(net, "net")->net->blob(given(blob, "blob"));
     given(values, "values");
-    CAFFE_REQUIRE(source.count() <= capacity, "blob '", blob, "' has ", source.count(), " values, but there is room for ",
-                  capacity);
+    CAFFE_REQUIRE(source.count() <= capacity, "blob '", blob, "' has ", source.count(),
+                  " values, but there is room for ", capacity);
     net->compute.run([&] {
-      std::memcpy(values, source.data_as<float>(), static_cast<size_t>(source.count()) * sizeof(float));
+      std::memcpy(values, source.data_as<float>(),
+                  static_cast<size_t>(source.count()) * sizeof(float));
     });
   });
 }

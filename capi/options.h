@@ -8,7 +8,8 @@
 
 namespace caffe::capi {
 
-// The text "key=value", one a line. Errors (kInvalidArgument) start with `function` and name the option.
+// The text "key=value", one a line. Errors (kInvalidArgument) start with `function` and name the
+// option.
 class Options {
  public:
   // `text` may be NULL. A key that is not `known`, or comes twice, is an error.

@@ -36,8 +36,9 @@ namespace {
 
 caffe::SolverParameter parse_solver(const uint8_t* bytes, size_t size) {
   caffe::SolverParameter param;
-  CAFFE_REQUIRE(size <= INT32_MAX && param.ParseFromArray(given(bytes, "solver"), static_cast<int>(size)), "the ", size,
-                " bytes given as solver are no serialised SolverParameter");
+  CAFFE_REQUIRE(
+      size <= INT32_MAX && param.ParseFromArray(given(bytes, "solver"), static_cast<int>(size)),
+      "the ", size, " bytes given as solver are no serialised SolverParameter");
   caffe::upgrade_solver("solver", &param);
   return param;
 }
@@ -47,8 +48,8 @@ caffe::SolverOptions solver_options(const Options& options) {
   result.observed = std::vector<std::string>();
   result.world = static_cast<int>(options.integer("world", 1, 1));
   result.rank = static_cast<int>(options.integer("rank", 0, 0));
-  CAFFE_REQUIRE(result.rank < result.world, "caffe_solver_create: there is no rank ", result.rank, " among ",
-                result.world, " workers");
+  CAFFE_REQUIRE(result.rank < result.world, "caffe_solver_create: there is no rank ", result.rank,
+                " among ", result.world, " workers");
   result.weights = options.text("weights");
   result.state = options.text("state");
   result.shuffle = options.flag("shuffle");
@@ -76,8 +77,8 @@ caffe_progress step(caffe_solver& handle, int64_t iterations) {
   const double comm_before = handle.exchange ? handle.exchange->seconds() : 0;
   caffe_progress progress{};
   for (int64_t i = 0; i < iterations; ++i) {
-    CAFFE_REQUIRE_CODE(!handle.cancelled, caffe::ErrorCode::kCancelled, "training was cancelled at iteration ",
-                       solver.iter());
+    CAFFE_REQUIRE_CODE(!handle.cancelled, caffe::ErrorCode::kCancelled,
+                       "training was cancelled at iteration ", solver.iter());
     const caffe::Solver::StepResult result = solver.train_iteration();
     progress.loss = result.loss;
     progress.learning_rate = result.learning_rate;
@@ -93,8 +94,8 @@ caffe_progress step(caffe_solver& handle, int64_t iterations) {
 
 const caffe::Net& test_net(const caffe_solver& handle, int index) {
   const auto& nets = handle.solver->test_nets();
-  CAFFE_REQUIRE(index >= 0 && static_cast<size_t>(index) < nets.size(), "there is no test net ", index,
-                ": the solver has ", nets.size());
+  CAFFE_REQUIRE(index >= 0 && static_cast<size_t>(index) < nets.size(), "there is no test net ",
+                index, ": the solver has ", nets.size());
   return *nets[static_cast<size_t>(index)];
 }
 
@@ -103,24 +104,29 @@ template <typename Work>
 int guarded_until_cancelled(caffe_solver* handle, Work&& work) {
   const int status = guarded([&] {
     given(handle, "solver");
-    CAFFE_REQUIRE_CODE(!handle->cancelled, caffe::ErrorCode::kCancelled, "the solver was cancelled");
+    CAFFE_REQUIRE_CODE(!handle->cancelled, caffe::ErrorCode::kCancelled,
+                       "the solver was cancelled");
     work();
   });
-  return status != CAFFE_OK && handle && handle->cancelled ? static_cast<int>(CAFFE_CANCELLED) : status;
+  return status != CAFFE_OK && handle && handle->cancelled ? static_cast<int>(CAFFE_CANCELLED)
+                                                           : status;
 }
 
 }  // namespace
 
 extern "C" {
 
-int caffe_solver_create(const uint8_t* solver, size_t size, const char* options, caffe_solver** handle) {
+int caffe_solver_create(const uint8_t* solver, size_t size, const char* options,
+                        caffe_solver** handle) {
   return guarded([&] {
     given(handle, "handle");
-    const Options parsed("caffe_solver_create", options,
-                         {"rank", "world", "threads", "weights", "state", "continue_data", "shuffle", "seed"});
+    const Options parsed(
+        "caffe_solver_create", options,
+        {"rank", "world", "threads", "weights", "state", "continue_data", "shuffle", "seed"});
     const caffe::SolverOptions chosen = solver_options(parsed);
     const caffe::SolverParameter param = parse_solver(solver, size);
-    auto created = std::make_unique<caffe_solver>(static_cast<int>(parsed.integer("threads", 0, 0)));
+    auto created =
+        std::make_unique<caffe_solver>(static_cast<int>(parsed.integer("threads", 0, 0)));
     created->rank = chosen.rank;
     created->world = chosen.world;
     created->compute.run([&] { created->solver = std::make_unique<caffe::Solver>(param, chosen); });
@@ -138,18 +144,22 @@ int caffe_solver_set_comm(caffe_solver* solver, caffe_comm* comm) {
   return guarded([&] {
     given(solver, "solver"), given(comm, "comm");
     auto exchange = caffe::capi::make_exchange(*comm);
-    CAFFE_REQUIRE(exchange->rank() == solver->rank && exchange->world() == solver->world, "the group says rank ",
-                  exchange->rank(), " of ", exchange->world(), ", the solver was created as rank ", solver->rank, " of ",
-                  solver->world);
+    CAFFE_REQUIRE(exchange->rank() == solver->rank && exchange->world() == solver->world,
+                  "the group says rank ", exchange->rank(), " of ", exchange->world(),
+                  ", the solver was created as rank ", solver->rank, " of ", solver->world);
     solver->exchange = std::move(exchange);
     solver->comm = comm;
     solver->compute.run([&] { solver->solver->set_exchange(solver->exchange.get()); });
   });
 }
 
-int64_t caffe_solver_iter(const caffe_solver* solver) { return solver ? solver->solver->iter() : 0; }
+int64_t caffe_solver_iter(const caffe_solver* solver) {
+  return solver ? solver->solver->iter() : 0;
+}
 
-int64_t caffe_solver_max_iter(const caffe_solver* solver) { return solver ? solver->solver->max_iter() : 0; }
+int64_t caffe_solver_max_iter(const caffe_solver* solver) {
+  return solver ? solver->solver->max_iter() : 0;
+}
 
 int caffe_solver_step(caffe_solver* solver, int64_t iterations, caffe_progress* progress) {
   return guarded_until_cancelled(solver, [&] {
@@ -176,7 +186,8 @@ int caffe_solver_test_output_names(const caffe_solver* solver, int index, caffe_
     const caffe::Net& net = test_net(*given(solver, "solver"), index);
     given(names, "names");
     std::vector<std::string> list;
-    for (const int blob : net.output_blobs()) list.push_back(net.blob_names()[static_cast<size_t>(blob)]);
+    for (const int blob : net.output_blobs())
+      list.push_back(net.blob_names()[static_cast<size_t>(blob)]);
     *names = caffe::capi::make_strings(std::move(list));
   });
 }
@@ -186,7 +197,8 @@ int caffe_solver_snapshot(caffe_solver* solver, const char* model_path, const ch
   return guarded([&] {
     given(solver, "solver"), given(model_path, "model_path");
     solver->compute.run([&] {
-      solver->solver->write_snapshot(model_path, state_path ? state_path : "", learned_net ? learned_net : model_path);
+      solver->solver->write_snapshot(model_path, state_path ? state_path : "",
+                                     learned_net ? learned_net : model_path);
     });
   });
 }

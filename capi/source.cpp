@@ -23,7 +23,9 @@ int caffe_source_open(const char* backend, const char* path, caffe_source** sour
   });
 }
 
-int64_t caffe_source_size(const caffe_source* source) { return source ? source->records->size() : 0; }
+int64_t caffe_source_size(const caffe_source* source) {
+  return source ? source->records->size() : 0;
+}
 
 int caffe_source_read(const caffe_source* source, int64_t index, caffe_record* record) {
   return guarded([&] {

@@ -21,7 +21,8 @@ int guarded(Work&& work) noexcept {
   } catch (const Error& error) {
     return set_last_error(static_cast<int>(error.code()), error.what());
   } catch (const std::bad_alloc&) {
-    return set_last_error(CAFFE_INTERNAL, "out of memory; use a smaller batch size or give the process more memory");
+    return set_last_error(
+        CAFFE_INTERNAL, "out of memory; use a smaller batch size or give the process more memory");
   } catch (const std::exception& error) {
     return set_last_error(CAFFE_INTERNAL, error.what());
   } catch (...) {

@@ -5,7 +5,9 @@
 
 extern "C" {
 
-size_t caffe_strings_size(const caffe_strings* strings) { return strings ? strings->items.size() : 0; }
+size_t caffe_strings_size(const caffe_strings* strings) {
+  return strings ? strings->items.size() : 0;
+}
 
 const char* caffe_strings_at(const caffe_strings* strings, size_t index) {
   return index < caffe_strings_size(strings) ? strings->items[index].c_str() : nullptr;
@@ -13,7 +15,9 @@ const char* caffe_strings_at(const caffe_strings* strings, size_t index) {
 
 void caffe_strings_free(caffe_strings* strings) { delete strings; }
 
-size_t caffe_outputs_size(const caffe_outputs* outputs) { return outputs ? outputs->items.size() : 0; }
+size_t caffe_outputs_size(const caffe_outputs* outputs) {
+  return outputs ? outputs->items.size() : 0;
+}
 
 const char* caffe_outputs_name(const caffe_outputs* outputs, size_t index) {
   return index < caffe_outputs_size(outputs) ? outputs->items[index].name.c_str() : nullptr;

@@ -17,7 +17,9 @@ struct caffe_outputs {
 
 namespace caffe::capi {
 
-inline caffe_strings* make_strings(std::vector<std::string> items) { return new caffe_strings{std::move(items)}; }
+inline caffe_strings* make_strings(std::vector<std::string> items) {
+  return new caffe_strings{std::move(items)};
+}
 
 // "a,b" -> {"a", "b"}; parts that are empty are left out.
 std::vector<std::string> split_list(const std::string& text);

@@ -1,7 +1,9 @@
 #include "io/snapshot.h"
 
 #include <algorithm>
+#include <fstream>
 #include <set>
+#include <string_view>
 #include <vector>
 
 #include "core/blob.h"
@@ -95,7 +97,15 @@ void from_proto(const BlobProto& proto, Blob* blob, const std::string& what) {
 
 namespace {
 
-bool is_hdf5(const std::string& path) { return path.size() > 3 && path.compare(path.size() - 3, 3, ".h5") == 0; }
+bool named_hdf5(const std::string& path) { return path.size() > 3 && path.compare(path.size() - 3, 3, ".h5") == 0; }
+
+// By its name, so that a missing or broken file is reported as HDF5, or by the first bytes.
+bool is_hdf5(const std::string& path) {
+  if (named_hdf5(path)) return true;
+  char start[8] = {};
+  std::ifstream(path, std::ios::binary).read(start, sizeof(start));
+  return std::string_view(start, sizeof(start)) == "\x89HDF\r\n\x1a\n";
+}
 
 // /data/<layer>/<index>, and /diff/... with the same names. A blob that an earlier layer owns is not repeated.
 void write_blobs(const NetParameter& net, const std::string& group, bool diffs, Hdf5File* file) {
@@ -174,10 +184,14 @@ NetParameter read_model(const std::string& path) {
 }
 
 void write_model(const std::string& path, const NetParameter& net) {
-  if (!is_hdf5(path)) {
+  if (named_hdf5(path)) {
+    write_hdf5_model(path, net);
+  } else {
     write_message(path, net);
-    return;
   }
+}
+
+void write_hdf5_model(const std::string& path, const NetParameter& net) {
   bool diffs = false;
   for (const LayerParameter& layer : net.layer()) diffs |= layer.blobs_size() > 0 && layer.blobs(0).diff_size() > 0;
   write_atomically(path, [&](const std::string& temporary) {
@@ -197,7 +211,7 @@ SolverState read_state(const std::string& path) {
 }
 
 void write_state(const std::string& path, const SolverState& state) {
-  if (!is_hdf5(path)) {
+  if (!named_hdf5(path)) {
     write_message(path, state);
     return;
   }

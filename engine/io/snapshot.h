@@ -6,9 +6,11 @@
 
 namespace caffe {
 
-// Models and solver states, binary or HDF5 (by the suffix .h5). Older model files are upgraded on reading.
+// Models and solver states, binary or HDF5. Written as HDF5 where the name ends in .h5; read as what they are. Older
+// model files are upgraded on reading.
 NetParameter read_model(const std::string& path);
 void write_model(const std::string& path, const NetParameter& net);
+void write_hdf5_model(const std::string& path, const NetParameter& net);
 SolverState read_state(const std::string& path);
 void write_state(const std::string& path, const SolverState& state);
 

@@ -57,6 +57,12 @@ class Solver {
   void test_all();
   // Asked after every iteration of step and solve. kStop ends both; solve then writes its last snapshot.
   void set_requests(std::function<SolverRequest()> next) { next_request_ = std::move(next); }
+  // Called in every iteration: before its first forward pass, and when its gradients are complete, before the update.
+  // They may throw, which ends the iteration.
+  void add_callback(std::function<void()> on_start, std::function<void()> on_gradients_ready) {
+    on_start_.push_back(std::move(on_start));
+    on_gradients_ready_.push_back(std::move(on_gradients_ready));
+  }
 
   // ---- the parts, for a driver that does its own scheduling ----
   struct StepResult {
@@ -134,6 +140,8 @@ class Solver {
   int64_t bound_plan_ = -1;
   std::unique_ptr<Storage> wire_;  // all gradients and the loss in one piece, so that they are summed in one piece
   std::function<SolverRequest()> next_request_;
+  std::vector<std::function<void()>> on_start_;
+  std::vector<std::function<void()>> on_gradients_ready_;
   std::atomic<bool> stop_{false};
   std::atomic<bool> cancelled_{false};
 };

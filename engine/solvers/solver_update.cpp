@@ -67,8 +67,10 @@ double Solver::forward_backward() {
 
 Solver::StepResult Solver::train_iteration() {
   CAFFE_REQUIRE_CODE(!cancelled_, ErrorCode::kCancelled, "training was cancelled");
+  for (const auto& callback : on_start_) callback();
   StepResult result;
   result.loss = exchange_gradients(forward_backward());
+  for (const auto& callback : on_gradients_ready_) callback();
   remember_loss(result.loss);
   result.learning_rate = apply_update();
   return result;

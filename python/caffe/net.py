@@ -1,12 +1,18 @@
 """Nets: what pycaffe calls caffe.Net."""
 
+import os
 from collections import OrderedDict
+from collections.abc import Iterable
 from itertools import zip_longest
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from . import _caffe
 from .mode import net_seed
+
+FloatArray = NDArray[np.float32]
+StrPath = str | os.PathLike[str]
 
 
 class Net:
@@ -63,8 +69,8 @@ class Net:
         self._inputs = core.inputs()
         self._outputs = core.outputs()
         self._params = None
-        self.layers = core.layers()
-        self.blobs = OrderedDict(zip(self._blob_names, core.blobs()))
+        self.layers: list[_caffe.Layer] = core.layers()
+        self.blobs: OrderedDict[str, _caffe.Blob] = OrderedDict(zip(self._blob_names, core.blobs()))
 
     def __repr__(self):
         return f"<caffe.Net {self.name!r}: {len(self.layers)} layers>"
@@ -75,12 +81,12 @@ class Net:
     # ---- structure ----
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The net's name in its file."""
         return self._core.name
 
     @property
-    def params(self):
+    def params(self) -> OrderedDict[str, list[_caffe.Blob]]:
         """Parameters by layer name, in the order of the net: lists of Blob."""
         if self._params is None:
             pairs = ((name, layer.blobs) for name, layer in zip(self._layer_names, self.layers))
@@ -88,27 +94,27 @@ class Net:
         return self._params
 
     @property
-    def layer_dict(self):
+    def layer_dict(self) -> OrderedDict[str, _caffe.Layer]:
         """Layers by name."""
         return OrderedDict(zip(self._layer_names, self.layers))
 
     @property
-    def inputs(self):
+    def inputs(self) -> list[str]:
         """Names of the blobs that Input layers give."""
         return [self._blob_names[i] for i in self._inputs]
 
     @property
-    def outputs(self):
+    def outputs(self) -> list[str]:
         """Names of the blobs that no layer reads."""
         return [self._blob_names[i] for i in self._outputs]
 
     @property
-    def top_names(self):
+    def top_names(self) -> OrderedDict[str, list[str]]:
         """Names of the tops by layer name."""
         return self._names_by_layer(self._top_ids)
 
     @property
-    def bottom_names(self):
+    def bottom_names(self) -> OrderedDict[str, list[str]]:
         """Names of the bottoms by layer name."""
         return self._names_by_layer(self._bottom_ids)
 
@@ -117,7 +123,7 @@ class Net:
         return self._core.loss_weights()
 
     @property
-    def blob_loss_weights(self):
+    def blob_loss_weights(self) -> OrderedDict[str, float]:
         """The weight of each blob in the objective, by name."""
         return OrderedDict(zip(self._blob_names, self._blob_loss_weights))
 
@@ -140,15 +146,17 @@ class Net:
 
     # ---- running ----
 
-    def _forward(self, start, end):
+    def _forward(self, start: int, end: int) -> float:
         """Runs layers start..end (indices, both included). Returns the weighted sum of their losses."""
         return self._core.forward(start, end)
 
-    def _backward(self, start, end):
+    def _backward(self, start: int, end: int) -> None:
         """Runs layers start..end backward (indices, both included, start >= end)."""
         self._core.backward(start, end)
 
-    def forward(self, blobs=None, start=None, end=None, **kwargs):
+    def forward(
+        self, blobs: Iterable[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: ArrayLike
+    ) -> dict[str, FloatArray]:
         """Runs the net, or the layers from `start` to `end` (names, both included).
 
         kwargs: arrays for the input blobs, either all of them or none. Returns a dict of views: the net's outputs (with
@@ -167,7 +175,9 @@ class Net:
         self._forward(first, last)
         return {name: self.blobs[name].data for name in wanted}
 
-    def backward(self, diffs=None, start=None, end=None, **kwargs):
+    def backward(
+        self, diffs: Iterable[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: ArrayLike
+    ) -> dict[str, FloatArray]:
         """Runs the net backward, or the layers from `start` down to `end` (names, both included).
 
         kwargs: arrays for the diffs of the net's outputs, either all of them or none. Returns a dict of views on diffs:
@@ -191,7 +201,7 @@ class Net:
         if shape and np.shape(values)[:1] != shape[:1]:
             raise ValueError(f"the array for {name!r} has the shape {np.shape(values)}, the blob {shape}")
 
-    def forward_all(self, blobs=None, **kwargs):
+    def forward_all(self, blobs: Iterable[str] | None = None, **kwargs: ArrayLike) -> dict[str, FloatArray]:
         """Runs the net over any number of rows, batch by batch.
 
         kwargs: arrays for the input blobs, with the same number of rows. Returns a dict of arrays with as many rows.
@@ -202,7 +212,9 @@ class Net:
                 collected.setdefault(name, []).extend(values.copy())
         return _cut(collected, _rows(kwargs))
 
-    def forward_backward_all(self, blobs=None, diffs=None, **kwargs):
+    def forward_backward_all(
+        self, blobs: Iterable[str] | None = None, diffs: Iterable[str] | None = None, **kwargs: ArrayLike
+    ) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
         """Runs the net forward and backward over any number of rows, batch by batch.
 
         kwargs: arrays for the input blobs and for the diffs of the outputs, with the same number of rows. Returns two
@@ -234,15 +246,15 @@ class Net:
                 batch[name] = part
             yield batch
 
-    def reshape(self):
+    def reshape(self) -> None:
         """Shapes all layers for the present shapes of the inputs. forward() does it, too, where a blob was reshaped."""
         self._core.reshape()
 
-    def clear_param_diffs(self):
+    def clear_param_diffs(self) -> None:
         """Sets the diffs of all parameters to zero."""
         self._core.clear_param_diffs()
 
-    def set_input_arrays(self, data, labels):
+    def set_input_arrays(self, data: ArrayLike, labels: ArrayLike) -> None:
         """Gives the net's MemoryData layer its rows.
 
         data: float32, C-contiguous, N x C x H x W. labels: N values. N is a multiple of the batch size.
@@ -257,36 +269,30 @@ class Net:
 
     # ---- weights ----
 
-    def copy_from(self, weights):
+    def copy_from(self, weights: StrPath) -> None:
         """Loads the weights of layers that have the same names from a .caffemodel[.h5]."""
         self._core.load_weights(str(weights))
 
-    def share_with(self, other):
+    def share_with(self, other: "Net") -> None:
         """Makes the parameters of layers that have the same names those of the net `other`."""
         self._core.share_with(other._core)
         self._params = None
 
-    def save(self, path):
+    def save(self, path: StrPath) -> None:
         """Writes a .caffemodel, or HDF5 where the name ends in .h5."""
         self._core.save(str(path))
 
-    def save_hdf5(self, path):
-        """Writes the weights as HDF5; the name must end in .h5."""
-        self._core.save(_hdf5(path))
+    def save_hdf5(self, path: StrPath) -> None:
+        """Writes the weights as HDF5, whatever the name."""
+        self._core.save_hdf5(str(path))
 
-    def load_hdf5(self, path):
-        """Loads weights from HDF5; the name must end in .h5."""
-        self._core.load_weights(_hdf5(path))
+    def load_hdf5(self, path: StrPath) -> None:
+        """Loads weights as copy_from() does, which tells HDF5 files by their content."""
+        self._core.load_weights(str(path))
 
-    def plan(self):
+    def plan(self) -> str:
         """What was decided for each layer: implementation, layout, joined layers. A text for people."""
         return self._core.plan()
-
-
-def _hdf5(path):
-    if not str(path).endswith(".h5"):
-        raise ValueError(f"{str(path)!r} does not end in .h5, by which HDF5 files are told apart")
-    return str(path)
 
 
 def _rows(arrays):

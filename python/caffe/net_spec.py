@@ -72,7 +72,7 @@ class Function:
         self.type_name = type_name
         for i, bottom in enumerate(bottoms):
             if not isinstance(bottom, Top):
-                raise TypeError(f"input {i} of {type_name} is {bottom!r}, which is not the top of a layer")
+                raise TypeError(f"{type_name} input {i} is not a Top (type is {type(bottom)})")
         self.bottoms = bottoms
         self.settings = dict(settings)
         self.ntop = self.settings.pop("ntop", 1)

@@ -1,8 +1,10 @@
 """Solvers: what pycaffe calls caffe.SGDSolver, caffe.get_solver and so on."""
 
+from collections.abc import Callable, Iterable
+
 from . import _caffe
 from .mode import chosen_seed
-from .net import Net
+from .net import Net, StrPath
 from .proto import caffe_pb2
 
 
@@ -15,7 +17,7 @@ class Solver:
 
     _type = ""  # the type that is made, whatever the file says; empty: what the file says
 
-    def __init__(self, solver_file, observed=None):
+    def __init__(self, solver_file: StrPath, observed: Iterable[str] | None = None) -> None:
         self._set_core(_make_core(solver_file, self._type, observed))
 
     @classmethod
@@ -33,22 +35,22 @@ class Solver:
         raise TypeError("a solver cannot be pickled; use snapshot() and restore()")
 
     @property
-    def type(self):
+    def type(self) -> str:
         """ "SGD", "Adam", ..."""
         return self._core.type
 
     @property
-    def net(self):
+    def net(self) -> Net:
         """The net that is trained."""
         return self._net
 
     @property
-    def test_nets(self):
+    def test_nets(self) -> list[Net]:
         """The nets that validate; they share the weights of `net`."""
         return self._test_nets
 
     @property
-    def iter(self):
+    def iter(self) -> int:
         """Number of updates done."""
         return self._core.iter
 
@@ -59,33 +61,40 @@ class Solver:
         param.ParseFromString(self._core.param)
         return param
 
-    def step(self, iterations):
+    def step(self, iterations: int) -> None:
         """Does `iterations` updates, with the tests, log lines and snapshots that fall into them."""
         self._core.step(iterations)
 
-    def solve(self, resume_file=None):
+    def solve(self, resume_file: StrPath | None = None) -> None:
         """Trains up to max_iter, from the state in `resume_file` if one is given."""
         if resume_file:
             self.restore(resume_file)
         self._core.solve()
 
-    def test_all(self):
+    def test_all(self) -> None:
         """Runs every test net once over its test_iter batches and logs the outputs."""
         self._core.test_all()
 
-    def apply_update(self):
+    def apply_update(self) -> None:
         """Updates the parameters by the gradients that are in their diffs, and counts an iteration."""
         self._core.apply_update()
 
-    def snapshot(self):
+    def add_callback(self, on_start: Callable[[], object], on_gradients_ready: Callable[[], object]) -> None:
+        """Calls on_start() before each iteration, and on_gradients_ready() when its gradients are in the diffs.
+
+        What they raise ends the step.
+        """
+        self._core.add_callback(on_start, on_gradients_ready)
+
+    def snapshot(self) -> None:
         """Writes <snapshot_prefix>_iter_<N>.caffemodel and .solverstate."""
         self._core.snapshot()
 
-    def restore(self, state_file):
+    def restore(self, state_file: StrPath) -> None:
         """Goes on from a .solverstate[.h5]: iteration, history and weights."""
         self._core.restore(str(state_file))
 
-    def share_weights(self, net):
+    def share_weights(self, net: Net) -> None:
         """Makes the parameters of `net` those of the training net, by layer name."""
         net.share_with(self._net)
 
@@ -134,7 +143,7 @@ def _make_core(solver_file, kind, observed):
     return _caffe.SolverCore(str(solver_file), kind, names, chosen_seed())
 
 
-def get_solver(solver_file, observed=None):
+def get_solver(solver_file: StrPath, observed: Iterable[str] | None = None) -> Solver:
     """The solver of the type that the file names. `observed` as in caffe.Net."""
     core = _make_core(solver_file, "", observed)
     kinds = {kind._type: kind for kind in _CLASSES}

@@ -15,7 +15,8 @@ std::string tiny_solver(const Digits& digits) {
 }
 
 TEST(Comm, NamesTheRankWhoseConfigurationDiffers) {
-  const auto ends = run_processes(2, [](const Rank& rank) { rank.connect(rank.rank == 0 ? 1 : 2); });
+  const auto ends =
+      run_processes(2, [](const Rank& rank) { rank.connect(rank.rank == 0 ? 1 : 2); });
   EXPECT_THAT(ends, Each(HasSubstr("status " + std::to_string(CAFFE_COMMUNICATION))));
   EXPECT_THAT(ends[0], HasSubstr("rank 1"));
 }
@@ -27,7 +28,8 @@ TEST(Comm, MustFitTheSolver) {
     const CommHandle comm = rank.connect(1);
     must(caffe_solver_set_comm(solver.get(), comm.get()));
   });
-  EXPECT_THAT(ends[1], AllOf(HasSubstr("status 1"), HasSubstr("rank 1 of 2"), HasSubstr("rank 0 of 1")));
+  EXPECT_THAT(ends[1],
+              AllOf(HasSubstr("status 1"), HasSubstr("rank 1 of 2"), HasSubstr("rank 0 of 1")));
 }
 
 TEST(Comm, TellsAllRanksThatOneWasCancelled) {
@@ -50,9 +52,11 @@ TEST(Comm, RefusesRanksThatDoNotExist) {
   const CommHandle handle(comm);
   const char* addresses[] = {caffe_comm_address(comm)};
   const uint8_t secret[32] = {};
-  EXPECT_EQ(caffe_comm_connect(comm, 1, 1, addresses, secret, 32, "x", 0, 1000), CAFFE_INVALID_ARGUMENT);
+  EXPECT_EQ(caffe_comm_connect(comm, 1, 1, addresses, secret, 32, "x", 0, 1000),
+            CAFFE_INVALID_ARGUMENT);
   EXPECT_THAT(caffe_last_error(), HasSubstr("rank 1 among 1"));
-  EXPECT_EQ(caffe_comm_connect(comm, 0, 1, addresses, secret, 32, "x", 0, 0), CAFFE_INVALID_ARGUMENT);
+  EXPECT_EQ(caffe_comm_connect(comm, 0, 1, addresses, secret, 32, "x", 0, 0),
+            CAFFE_INVALID_ARGUMENT);
 }
 
 TEST(Comm, NamesTheInterfaceItCannotUse) {

@@ -1,4 +1,5 @@
-// The fixtures of tests/golden/dataparallel, replayed by as many processes as they have workers, over TCP.
+// The fixtures of tests/golden/dataparallel, replayed by as many processes as they have workers,
+// over TCP.
 #include <gmock/gmock.h>
 
 #include "capi/group.h"
@@ -25,7 +26,9 @@ struct Fixture {
     solver.ParseFromString(message("solver", read_file(scratch.path(name + "_solver.prototxt"))));
   }
 
-  int number(const std::string& key) const { return static_cast<int>(member(meta, key).number_value()); }
+  int number(const std::string& key) const {
+    return static_cast<int>(member(meta, key).number_value());
+  }
 
   Scratch scratch;
   Npz arrays;
@@ -34,23 +37,27 @@ struct Fixture {
   SolverParameter solver;
 };
 
-// The fixture names the rows of each worker's batches; in a store in this order the workers' streams hold just them.
+// The fixture names the rows of each worker's batches; in a store in this order the workers'
+// streams hold just them.
 void write_records(const Fixture& fixture, const std::string& path) {
   const NpzArray& rows = fixture.arrays.at("rows");  // iteration x sub-batch x worker x row
   const NpzArray& data = fixture.arrays.at("data");
   const NpzArray& label = fixture.arrays.at("label");
-  const auto workers = static_cast<size_t>(rows.shape[2]), batch = static_cast<size_t>(rows.shape[3]);
+  const auto workers = static_cast<size_t>(rows.shape[2]),
+             batch = static_cast<size_t>(rows.shape[3]);
   const size_t size = data.values.size() / static_cast<size_t>(data.shape[0]);
   const auto writer = create_records("LMDB", path);
   for (size_t step = 0; step < rows.values.size() / (workers * batch); ++step) {
     for (size_t i = 0; i < workers * batch; ++i) {
       const size_t worker = i % workers, row_of_batch = i / workers;
-      const auto row = static_cast<size_t>(rows.values[(step * workers + worker) * batch + row_of_batch]);
+      const auto row =
+          static_cast<size_t>(rows.values[(step * workers + worker) * batch + row_of_batch]);
       Datum datum;
       datum.set_channels(static_cast<int32_t>(data.shape[1]));
       datum.set_height(data.shape.size() > 2 ? static_cast<int32_t>(data.shape[2]) : 1);
       datum.set_width(data.shape.size() > 3 ? static_cast<int32_t>(data.shape[3]) : 1);
-      for (size_t j = 0; j < size; ++j) datum.add_float_data(static_cast<float>(data.values[row * size + j]));
+      for (size_t j = 0; j < size; ++j)
+        datum.add_float_data(static_cast<float>(data.values[row * size + j]));
       datum.set_label(static_cast<int32_t>(label.values[row]));
       char key[16];
       std::snprintf(key, sizeof(key), "%08zu", step * workers * batch + i);
@@ -87,7 +94,8 @@ void write_start(const Fixture& fixture, const std::string& path) {
     for (int i = 0; fixture.arrays.count(key_of(layer.name(), i)) > 0; ++i) {
       const NpzArray& all = fixture.arrays.at(key_of(layer.name(), i));
       BlobProto* blob = out->add_blobs();
-      for (size_t axis = 1; axis < all.shape.size(); ++axis) blob->mutable_shape()->add_dim(all.shape[axis]);
+      for (size_t axis = 1; axis < all.shape.size(); ++axis)
+        blob->mutable_shape()->add_dim(all.shape[axis]);
       const size_t size = all.values.size() / static_cast<size_t>(all.shape[0]);
       for (size_t j = 0; j < size; ++j) blob->add_data(static_cast<float>(all.values[j]));
     }
@@ -97,7 +105,8 @@ void write_start(const Fixture& fixture, const std::string& path) {
 
 // Rank 0 also keeps BatchNorm's statistics, which are each worker's own.
 void compare(const Fixture& fixture, const NetParameter& found, int rank, int iter) {
-  const double rtol = member(fixture.meta, "rtol").number_value(), atol = member(fixture.meta, "atol").number_value();
+  const double rtol = member(fixture.meta, "rtol").number_value(),
+               atol = member(fixture.meta, "atol").number_value();
   size_t compared = 0;
   for (const LayerParameter& layer : found.layer()) {
     if (layer.type() == "BatchNorm" && rank != 0) continue;
@@ -109,8 +118,8 @@ void compare(const Fixture& fixture, const NetParameter& found, int rank, int it
       expected.values.assign(all.values.begin() + static_cast<int64_t>(size) * iter,
                              all.values.begin() + static_cast<int64_t>(size) * (iter + 1));
       const auto& dims = layer.blobs(i).shape().dim();
-      EXPECT_LE(golden_error(std::vector<int64_t>(dims.begin(), dims.end()), layer.blobs(i).data().data(), expected,
-                             rtol, atol),
+      EXPECT_LE(golden_error(std::vector<int64_t>(dims.begin(), dims.end()),
+                             layer.blobs(i).data().data(), expected, rtol, atol),
                 1)
           << layer.name() << " blob " << i << " after iteration " << iter << " on rank " << rank;
       ++compared;
@@ -123,9 +132,11 @@ class DataParallel : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(DataParallel, GivesTheWeightsThatCaffeGives) {
   const Fixture fixture(GetParam());
-  if (!SolverRegistry::has(fixture.solver.type())) GTEST_SKIP() << "Unknown solver type: " << fixture.solver.type();
+  if (!SolverRegistry::has(fixture.solver.type()))
+    GTEST_SKIP() << "Unknown solver type: " << fixture.solver.type();
   const int iters = fixture.number("iters"), world = fixture.number("workers");
-  const std::string records = fixture.scratch.path("records"), start = fixture.scratch.path("start.caffemodel");
+  const std::string records = fixture.scratch.path("records"),
+                    start = fixture.scratch.path("start.caffemodel");
   write_records(fixture, records);
   write_start(fixture, start);
   const std::string wire = solver_bytes(fixture, records);
@@ -154,7 +165,8 @@ TEST_P(DataParallel, GivesTheWeightsThatCaffeGives) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, DataParallel, ::testing::Values("sgd_n2", "sgd_n4_clip", "conv_bn_n2", "adam_n3"),
+INSTANTIATE_TEST_SUITE_P(Golden, DataParallel,
+                         ::testing::Values("sgd_n2", "sgd_n4_clip", "conv_bn_n2", "adam_n3"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -1,4 +1,5 @@
-// What "N workers equal one" means, over processes that talk by TCP: docs/semantics.md, section Gradient.
+// What "N workers equal one" means, over processes that talk by TCP: docs/semantics.md, section
+// Gradient.
 #include <gmock/gmock.h>
 #include <omp.h>
 
@@ -17,7 +18,8 @@ using ::testing::Each;
 constexpr int kBatch = 4;  // per rank
 
 std::string solver_of(const std::string& net, const std::string& more) {
-  return with_net("lr_policy: 'fixed' random_seed: 11 max_iter: 1000 solver_mode: CPU " + more, net);
+  return with_net("lr_policy: 'fixed' random_seed: 11 max_iter: 1000 solver_mode: CPU " + more,
+                  net);
 }
 
 std::string solver_text(const Digits& digits, int batch, const std::string& more) {
@@ -28,40 +30,48 @@ std::string solver_text(const Digits& digits, int batch, const std::string& more
 std::string lenet(const std::string& db, int batch) {
   const auto layer = [](const std::string& name, const std::string& type, const std::string& bottom,
                         const std::string& settings) {
-    return "layer { name: '" + name + "' type: '" + type + "' bottom: '" + bottom + "' top: '" + name + "' " + settings +
-           " }\n";
+    return "layer { name: '" + name + "' type: '" + type + "' bottom: '" + bottom + "' top: '" +
+           name + "' " + settings + " }\n";
   };
   const std::string filler = " weight_filler { type: 'xavier' } bias_filler { type: 'constant' } }";
   const std::string pool = "pooling_param { pool: MAX kernel_size: 2 stride: 2 }";
-  return concat("name: 'lenet' layer { name: 'data' type: 'Data' top: 'data' top: 'label' transform_param { scale: "
-                "0.00390625 } data_param { source: '",
-                db, "' backend: LMDB batch_size: ", batch, " } }\n") +
-         layer("conv1", "Convolution", "data", "convolution_param { num_output: 20 kernel_size: 5" + filler) +
+  return concat(
+             "name: 'lenet' layer { name: 'data' type: 'Data' top: 'data' top: 'label' "
+             "transform_param { scale: "
+             "0.00390625 } data_param { source: '",
+             db, "' backend: LMDB batch_size: ", batch, " } }\n") +
+         layer("conv1", "Convolution", "data",
+               "convolution_param { num_output: 20 kernel_size: 5" + filler) +
          layer("pool1", "Pooling", "conv1", pool) +
-         layer("conv2", "Convolution", "pool1", "convolution_param { num_output: 50 kernel_size: 5" + filler) +
+         layer("conv2", "Convolution", "pool1",
+               "convolution_param { num_output: 50 kernel_size: 5" + filler) +
          layer("pool2", "Pooling", "conv2", pool) +
          layer("ip1", "InnerProduct", "pool2", "inner_product_param { num_output: 50" + filler) +
          "layer { name: 'relu1' type: 'ReLU' bottom: 'ip1' top: 'ip1' }\n" +
          layer("ip2", "InnerProduct", "ip1", "inner_product_param { num_output: 10" + filler) +
-         "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip2' bottom: 'label' top: 'loss' }\n";
+         "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip2' bottom: 'label' top: 'loss' "
+         "}\n";
 }
 
 const char* const kMomentum = "base_lr: 0.05 momentum: 0.9 weight_decay: 0.001";
 // Then a state's history is the gradient itself.
 const char* const kGradientsOnly = "base_lr: 1 momentum: 0 weight_decay: 0";
 
-std::string file(const Digits& digits, int world, int rank, int64_t iter, const std::string& suffix) {
+std::string file(const Digits& digits, int world, int rank, int64_t iter,
+                 const std::string& suffix) {
   return digits.scratch.path(concat("n", world, "_r", rank, "_i", iter, suffix));
 }
 
 void save(caffe_solver* solver, const Digits& digits, int world, int rank) {
   const int64_t iter = caffe_solver_iter(solver);
   const std::string model = file(digits, world, rank, iter, ".caffemodel");
-  must(caffe_solver_snapshot(solver, model.c_str(), file(digits, world, rank, iter, ".solverstate").c_str(),
+  must(caffe_solver_snapshot(solver, model.c_str(),
+                             file(digits, world, rank, iter, ".solverstate").c_str(),
                              model.c_str()));
 }
 
-// Trains `steps` iterations on `world` processes and saves every `every`-th: rank 0, or each rank its own files.
+// Trains `steps` iterations on `world` processes and saves every `every`-th: rank 0, or each rank
+// its own files.
 void train(const Digits& digits, const std::string& solver, int world, int steps, int every,
            const std::string& options = "", bool all_ranks = false) {
   const auto ends = run_processes(world, [&](const Rank& rank) {
@@ -83,7 +93,8 @@ std::vector<std::vector<float>> weights_of(const std::string& model) {
   if (!net.ParseFromString(read_file(model))) throw std::runtime_error(model + " is no model");
   std::vector<std::vector<float>> all;
   for (const LayerParameter& layer : net.layer()) {
-    for (const BlobProto& blob : layer.blobs()) all.emplace_back(blob.data().begin(), blob.data().end());
+    for (const BlobProto& blob : layer.blobs())
+      all.emplace_back(blob.data().begin(), blob.data().end());
   }
   return all;
 }
@@ -92,12 +103,14 @@ std::vector<std::vector<float>> history_of(const std::string& path) {
   SolverState state;
   if (!state.ParseFromString(read_file(path))) throw std::runtime_error(path + " is no state");
   std::vector<std::vector<float>> all;
-  for (const BlobProto& blob : state.history()) all.emplace_back(blob.data().begin(), blob.data().end());
+  for (const BlobProto& blob : state.history())
+    all.emplace_back(blob.data().begin(), blob.data().end());
   return all;
 }
 
 // The largest of max|a - b| / max|b| over the blobs.
-double distance(const std::vector<std::vector<float>>& a, const std::vector<std::vector<float>>& b) {
+double distance(const std::vector<std::vector<float>>& a,
+                const std::vector<std::vector<float>>& b) {
   if (a.size() != b.size() || a.empty()) return INFINITY;
   double worst = 0;
   for (size_t i = 0; i < a.size(); ++i) {
@@ -114,21 +127,25 @@ double distance(const std::vector<std::vector<float>>& a, const std::vector<std:
 
 class Equality : public ::testing::TestWithParam<int> {};
 
-// (a) At each of 100 steps: the averaged gradient is that of one worker with an N times larger batch.
+// (a) At each of 100 steps: the averaged gradient is that of one worker with an N times larger
+// batch.
 TEST_P(Equality, GradientsAreThoseOfOneLargerBatch) {
   const int world = GetParam(), batch = 32, steps = 100;
   const Digits digits;
   const std::string records = digits.scratch.golden("e2e_digits/digits_train_lmdb");
-  train(digits, solver_of(lenet(records, batch), "base_lr: 0.05 momentum: 0 weight_decay: 0"), world, steps, 1);
+  train(digits, solver_of(lenet(records, batch), "base_lr: 0.05 momentum: 0 weight_decay: 0"),
+        world, steps, 1);
   const std::string single = solver_of(lenet(records, batch * world), kGradientsOnly);
   double worst = 0;
   for (int i = 0; i < steps; ++i) {
-    const SolverHandle one =
-        make_solver(single, "threads=1\ncontinue_data=1\nstate=" + file(digits, world, 0, i, ".solverstate"));
+    const SolverHandle one = make_solver(
+        single, "threads=1\ncontinue_data=1\nstate=" + file(digits, world, 0, i, ".solverstate"));
     must(caffe_solver_step(one.get(), 1, nullptr));
     const std::string state = digits.scratch.path("one.solverstate");
-    must(caffe_solver_snapshot(one.get(), digits.scratch.path("one.caffemodel").c_str(), state.c_str(), "x"));
-    std::vector<std::vector<float>> averaged = history_of(file(digits, world, 0, i + 1, ".solverstate"));
+    must(caffe_solver_snapshot(one.get(), digits.scratch.path("one.caffemodel").c_str(),
+                               state.c_str(), "x"));
+    std::vector<std::vector<float>> averaged =
+        history_of(file(digits, world, 0, i + 1, ".solverstate"));
     for (auto& blob : averaged) {
       for (float& value : blob) value /= 0.05f;
     }
@@ -167,15 +184,16 @@ TEST_P(Equality, StartsFromTheWeightsOfRankZero) {
   const int world = GetParam();
   const Digits digits;
   const auto ends = run_processes(world, [&](const Rank& rank) {
-    const SolverHandle handle =
-        make_solver(solver_text(digits, kBatch, kMomentum), rank.options + concat("seed=", rank.rank));
+    const SolverHandle handle = make_solver(solver_text(digits, kBatch, kMomentum),
+                                            rank.options + concat("seed=", rank.rank));
     const CommHandle comm = rank.connect(caffe_solver_config_hash(handle.get()));
     must(caffe_solver_set_comm(handle.get(), comm.get()));
     save(handle.get(), digits, world, rank.rank);
   });
   ASSERT_THAT(ends, Each(""));
   const std::string first = read_file(file(digits, world, 0, 0, ".caffemodel"));
-  for (int rank = 1; rank < world; ++rank) EXPECT_EQ(first, read_file(file(digits, world, rank, 0, ".caffemodel")));
+  for (int rank = 1; rank < world; ++rank)
+    EXPECT_EQ(first, read_file(file(digits, world, rank, 0, ".caffemodel")));
 }
 
 TEST_P(Equality, ValidationIsSharedOverTheRanks) {
@@ -218,7 +236,8 @@ TEST_P(Equality, ValidationIsSharedOverTheRanks) {
 INSTANTIATE_TEST_SUITE_P(Worlds, Equality, ::testing::Values(1, 2, 3),
                          [](const auto& info) { return concat("N", info.param); });
 
-// (b) Two processes do, bit for bit, what one process does that runs the two batches in turn and averages.
+// (b) Two processes do, bit for bit, what one process does that runs the two batches in turn and
+// averages.
 TEST(EqualityOfBits, TwoProcessesAreOneThatTakesTurns) {
   const Digits digits;
   const std::string text = solver_text(digits, kBatch, kMomentum);
@@ -246,12 +265,14 @@ TEST(EqualityOfBits, TwoProcessesAreOneThatTakesTurns) {
       for (size_t p = 0; p < net->parameters().size(); ++p) {
         const Blob& blob = *net->parameters()[p].blob;
         if (sums.size() == p) sums.emplace_back(static_cast<size_t>(blob.count()));
-        for (int64_t j = 0; j < blob.count(); ++j) sums[p][static_cast<size_t>(j)] += blob.diff_as<float>()[j];
+        for (int64_t j = 0; j < blob.count(); ++j)
+          sums[p][static_cast<size_t>(j)] += blob.diff_as<float>()[j];
       }
     }
     for (size_t p = 0; p < sums.size(); ++p) {
       const Blob& blob = *solver.net().parameters()[p].blob;
-      std::transform(sums[p].begin(), sums[p].end(), blob.overwrite_diff<float>(), [](float sum) { return sum * 0.5f; });
+      std::transform(sums[p].begin(), sums[p].end(), blob.overwrite_diff<float>(),
+                     [](float sum) { return sum * 0.5f; });
     }
     solver.apply_update();
   }

@@ -62,17 +62,20 @@ inline CommHandle connect(int fd, int rank, int world, uint64_t config_hash) {
   for (int i = 0; i < world; ++i) addresses.push_back(read_text(fd));
   for (const std::string& address : addresses) pointers.push_back(address.c_str());
   const std::string secret = "0123456789abcdef0123456789abcdef";
-  must(caffe_comm_connect(raw, rank, world, pointers.data(), reinterpret_cast<const uint8_t*>(secret.data()),
-                          secret.size(), "attempt 1", config_hash, 60'000));
+  must(caffe_comm_connect(raw, rank, world, pointers.data(),
+                          reinterpret_cast<const uint8_t*>(secret.data()), secret.size(),
+                          "attempt 1", config_hash, 60'000));
   return comm;
 }
 
 // What a process ends with: "" or its error.
-inline std::string run_rank(const std::function<void(const Rank&)>& body, int fd, int rank, int world) {
+inline std::string run_rank(const std::function<void(const Rank&)>& body, int fd, int rank,
+                            int world) {
   Rank self;
   self.rank = rank;
   self.world = world;
-  self.options = "threads=1\nrank=" + std::to_string(rank) + "\nworld=" + std::to_string(world) + "\n";
+  self.options =
+      "threads=1\nrank=" + std::to_string(rank) + "\nworld=" + std::to_string(world) + "\n";
   self.connect = [=](uint64_t config_hash) { return connect(fd, rank, world, config_hash); };
   try {
     body(self);
@@ -84,14 +87,16 @@ inline std::string run_rank(const std::function<void(const Rank&)>& body, int fd
 
 }  // namespace processes
 
-// Runs `body` in `world` processes that find each other over TCP; each may connect once. Gives what each ended with: ""
-// or its error. A process that is silent for two minutes is ended.
-inline std::vector<std::string> run_processes(int world, const std::function<void(const Rank&)>& body) {
+// Runs `body` in `world` processes that find each other over TCP; each may connect once. Gives what
+// each ended with: "" or its error. A process that is silent for two minutes is ended.
+inline std::vector<std::string> run_processes(int world,
+                                              const std::function<void(const Rank&)>& body) {
   std::vector<int> channels;
   std::vector<pid_t> children;
   for (int rank = 0; rank < world; ++rank) {
     int pair[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) throw std::runtime_error("socketpair failed");
+    if (::socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
+      throw std::runtime_error("socketpair failed");
     const pid_t child = ::fork();
     if (child == 0) {
       ::close(pair[0]);
@@ -109,7 +114,9 @@ inline std::vector<std::string> run_processes(int world, const std::function<voi
     for (size_t i = 0; i < ends.size(); ++i) {
       addresses.push_back(processes::read_text(channels[i]));
       const bool ended = addresses.back().rfind("end:", 0) == 0;
-      if (ended) throw std::runtime_error("rank " + std::to_string(i) + " did not connect: " + addresses.back().substr(4));
+      if (ended)
+        throw std::runtime_error("rank " + std::to_string(i) +
+                                 " did not connect: " + addresses.back().substr(4));
     }
     for (const int channel : channels) {
       for (const std::string& address : addresses) processes::write_all(channel, address);

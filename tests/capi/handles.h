@@ -15,7 +15,8 @@ namespace caffe::testing {
 
 // A call that must not fail.
 inline void must(int status) {
-  if (status != CAFFE_OK) throw std::runtime_error("status " + std::to_string(status) + ": " + caffe_last_error());
+  if (status != CAFFE_OK)
+    throw std::runtime_error("status " + std::to_string(status) + ": " + caffe_last_error());
 }
 
 struct Free {
@@ -43,20 +44,22 @@ inline std::string message(const std::string& kind, const std::string& text) {
   return wire;
 }
 
-inline int create_net(const std::string& text, int phase, const std::string& options, NetHandle* net) {
+inline int create_net(const std::string& text, int phase, const std::string& options,
+                      NetHandle* net) {
   const std::string wire = message("net", text);
   caffe_net* handle = nullptr;
-  const int status =
-      caffe_net_create(reinterpret_cast<const uint8_t*>(wire.data()), wire.size(), phase, options.c_str(), &handle);
+  const int status = caffe_net_create(reinterpret_cast<const uint8_t*>(wire.data()), wire.size(),
+                                      phase, options.c_str(), &handle);
   net->reset(handle);
   return status;
 }
 
-inline int create_solver(const std::string& text, const std::string& options, SolverHandle* solver) {
+inline int create_solver(const std::string& text, const std::string& options,
+                         SolverHandle* solver) {
   const std::string wire = message("solver", text);
   caffe_solver* handle = nullptr;
-  const int status =
-      caffe_solver_create(reinterpret_cast<const uint8_t*>(wire.data()), wire.size(), options.c_str(), &handle);
+  const int status = caffe_solver_create(reinterpret_cast<const uint8_t*>(wire.data()), wire.size(),
+                                         options.c_str(), &handle);
   solver->reset(handle);
   return status;
 }
@@ -75,7 +78,8 @@ inline NetHandle make_net(const std::string& text, int phase = 1, const std::str
 
 inline std::vector<std::string> to_vector(StringsHandle strings) {
   std::vector<std::string> list;
-  for (size_t i = 0; i < caffe_strings_size(strings.get()); ++i) list.emplace_back(caffe_strings_at(strings.get(), i));
+  for (size_t i = 0; i < caffe_strings_size(strings.get()); ++i)
+    list.emplace_back(caffe_strings_at(strings.get(), i));
   return list;
 }
 
@@ -95,26 +99,35 @@ inline std::vector<float> read_blob(caffe_net* net, const std::string& blob) {
   return values;
 }
 
-// A small smooth net (no kinks, so that trajectories do not drift apart by rounding) on an LMDB of 28 x 28 images.
+// A small smooth net (no kinks, so that trajectories do not drift apart by rounding) on an LMDB of
+// 28 x 28 images.
 inline std::string smooth_net(const std::string& train_db, const std::string& test_db, int batch) {
   const auto data = [&](const std::string& phase, const std::string& source) {
     return "layer { name: 'data' type: 'Data' top: 'data' top: 'label' include { phase: " + phase +
            " } transform_param { scale: 0.00390625 } data_param { source: '" + source +
            "' backend: LMDB batch_size: " + std::to_string(batch) + " } }\n";
   };
-  const std::string filler = " weight_filler { type: 'xavier' } bias_filler { type: 'constant' } } }\n";
+  const std::string filler =
+      " weight_filler { type: 'xavier' } bias_filler { type: 'constant' } } }\n";
   return "name: 'smooth'\n" + data("TRAIN", train_db) + data("TEST", test_db) +
-         "layer { name: 'conv1' type: 'Convolution' bottom: 'data' top: 'conv1' param { lr_mult: 1 } param { lr_mult: 2 } "
-         "convolution_param { num_output: 4 kernel_size: 5" + filler +
+         "layer { name: 'conv1' type: 'Convolution' bottom: 'data' top: 'conv1' param { lr_mult: 1 "
+         "} param { lr_mult: 2 } "
+         "convolution_param { num_output: 4 kernel_size: 5" +
+         filler +
          "layer { name: 'pool1' type: 'Pooling' bottom: 'conv1' top: 'pool1' "
          "pooling_param { pool: AVE kernel_size: 2 stride: 2 } }\n"
          "layer { name: 'tanh1' type: 'TanH' bottom: 'pool1' top: 'pool1' }\n"
-         "layer { name: 'ip1' type: 'InnerProduct' bottom: 'pool1' top: 'ip1' inner_product_param { num_output: 12" +
+         "layer { name: 'ip1' type: 'InnerProduct' bottom: 'pool1' top: 'ip1' inner_product_param "
+         "{ num_output: 12" +
          filler +
          "layer { name: 'tanh2' type: 'TanH' bottom: 'ip1' top: 'ip1' }\n"
-         "layer { name: 'ip2' type: 'InnerProduct' bottom: 'ip1' top: 'ip2' inner_product_param { num_output: 10" + filler +
-         "layer { name: 'accuracy' type: 'Accuracy' bottom: 'ip2' bottom: 'label' top: 'accuracy' include { phase: TEST } }\n"
-         "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip2' bottom: 'label' top: 'loss' }\n";
+         "layer { name: 'ip2' type: 'InnerProduct' bottom: 'ip1' top: 'ip2' inner_product_param { "
+         "num_output: 10" +
+         filler +
+         "layer { name: 'accuracy' type: 'Accuracy' bottom: 'ip2' bottom: 'label' top: 'accuracy' "
+         "include { phase: TEST } }\n"
+         "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip2' bottom: 'label' top: 'loss' "
+         "}\n";
 }
 
 // Solver text with that net inside.

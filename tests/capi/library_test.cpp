@@ -69,9 +69,11 @@ TEST(Null, IsAnErrorEverywhere) {
        {caffe_net_forward(nullptr, &number), caffe_net_blob_count(nullptr, "x", &number),
         caffe_net_blob_read(nullptr, "x", nullptr, 0), caffe_net_output_names(nullptr, &strings),
         caffe_net_record_keys(nullptr, &strings), caffe_solver_step(nullptr, 1, nullptr),
-        caffe_solver_test(nullptr, 0, &outputs), caffe_solver_snapshot(nullptr, "x", nullptr, nullptr),
+        caffe_solver_test(nullptr, 0, &outputs),
+        caffe_solver_snapshot(nullptr, "x", nullptr, nullptr),
         caffe_solver_set_comm(nullptr, nullptr), caffe_source_read(nullptr, 0, &record),
-        caffe_net_create(nullptr, 4, 0, "", nullptr), caffe_solver_create(nullptr, 4, "", nullptr)}) {
+        caffe_net_create(nullptr, 4, 0, "", nullptr),
+        caffe_solver_create(nullptr, 4, "", nullptr)}) {
     EXPECT_EQ(status, CAFFE_INVALID_ARGUMENT);
     EXPECT_THAT(caffe_last_error(), HasSubstr("is NULL"));
   }
@@ -109,7 +111,8 @@ TEST(Source, GivesRecordsInKeyOrder) {
     const std::string key(record.key, record.key_size);
     EXPECT_LT(last, key);
     last = key;
-    EXPECT_EQ(record.data_size, static_cast<size_t>(record.channels) * record.height * record.width);
+    EXPECT_EQ(record.data_size,
+              static_cast<size_t>(record.channels) * record.height * record.width);
     EXPECT_EQ(record.encoded, 0);
     EXPECT_GE(record.label, 0);
     EXPECT_LT(record.label, 10);

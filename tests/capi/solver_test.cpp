@@ -14,7 +14,8 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 const char* const kSgd =
-    "base_lr: 0.1 lr_policy: 'inv' gamma: 0.001 power: 0.75 momentum: 0.9 weight_decay: 0.0005 random_seed: 7 "
+    "base_lr: 0.1 lr_policy: 'inv' gamma: 0.001 power: 0.75 momentum: 0.9 weight_decay: 0.0005 "
+    "random_seed: 7 "
     "max_iter: 200 solver_mode: CPU";
 
 std::string solver_text(const Digits& digits, const std::string& more = "", int batch = 10) {
@@ -34,7 +35,8 @@ caffe_progress step(const SolverHandle& solver, int64_t iterations) {
 
 std::string snapshot(const SolverHandle& solver, const Scratch& scratch, const std::string& name) {
   const std::string model = scratch.path(name + ".caffemodel");
-  must(caffe_solver_snapshot(solver.get(), model.c_str(), scratch.path(name + ".solverstate").c_str(), model.c_str()));
+  must(caffe_solver_snapshot(solver.get(), model.c_str(),
+                             scratch.path(name + ".solverstate").c_str(), model.c_str()));
   return read_file(model);
 }
 
@@ -49,7 +51,8 @@ TEST(SolverCreate, SaysWhatIsWrong) {
   EXPECT_EQ(status_of(solver_text(digits), "shuffle=yes"), CAFFE_INVALID_ARGUMENT);
   EXPECT_THAT(caffe_last_error(), HasSubstr("shuffle"));
   EXPECT_EQ(status_of(with_net(kSgd, smooth_net("/does/not/exist", digits.test, 8))), CAFFE_IO);
-  EXPECT_THAT(caffe_last_error(), AllOf(HasSubstr("[layer data (Data)]"), HasSubstr("/does/not/exist")));
+  EXPECT_THAT(caffe_last_error(),
+              AllOf(HasSubstr("[layer data (Data)]"), HasSubstr("/does/not/exist")));
 }
 
 TEST(Solver, LearnsAndTellsItsProgress) {
@@ -73,9 +76,12 @@ TEST(Solver, LearnsAndTellsItsProgress) {
 
 TEST(Solver, TestsItsNets) {
   const Digits digits;
-  const SolverHandle solver = make_solver(solver_text(digits, "test_iter: 2 test_interval: 100", 12));
+  const SolverHandle solver =
+      make_solver(solver_text(digits, "test_iter: 2 test_interval: 100", 12));
   ASSERT_EQ(caffe_solver_test_nets(solver.get()), 1);
-  EXPECT_THAT(strings_of([&](caffe_strings** n) { return caffe_solver_test_output_names(solver.get(), 0, n); }),
+  EXPECT_THAT(strings_of([&](caffe_strings** n) {
+                return caffe_solver_test_output_names(solver.get(), 0, n);
+              }),
               ::testing::ElementsAre("accuracy", "loss"));
   caffe_outputs* raw = nullptr;
   must(caffe_solver_test(solver.get(), 0, &raw));
@@ -96,7 +102,8 @@ TEST(Solver, GoesOnFromASnapshotAsIfItHadNotStopped) {
   snapshot(whole, digits.scratch, "half");
   step(whole, 12);
   const SolverHandle resumed =
-      make_solver(solver_text(digits), "threads=1\ncontinue_data=1\nstate=" + digits.scratch.path("half.solverstate"));
+      make_solver(solver_text(digits),
+                  "threads=1\ncontinue_data=1\nstate=" + digits.scratch.path("half.solverstate"));
   EXPECT_EQ(caffe_solver_iter(resumed.get()), 13);
   step(resumed, 12);
   EXPECT_EQ(snapshot(whole, digits.scratch, "a"), snapshot(resumed, digits.scratch, "b"));
@@ -129,15 +136,18 @@ TEST(Solver, ShufflesBySeed) {
 TEST(Solver, WritesTheLearnedNetThatItIsTold) {
   const Digits digits;
   const SolverHandle solver = make_solver(solver_text(digits));
-  const std::string model = digits.scratch.path("m.caffemodel"), state = digits.scratch.path("m.solverstate");
-  must(caffe_solver_snapshot(solver.get(), model.c_str(), state.c_str(), "hdfs://there/m.caffemodel"));
+  const std::string model = digits.scratch.path("m.caffemodel"),
+                    state = digits.scratch.path("m.solverstate");
+  must(caffe_solver_snapshot(solver.get(), model.c_str(), state.c_str(),
+                             "hdfs://there/m.caffemodel"));
   SolverState written;
   ASSERT_TRUE(written.ParseFromString(read_file(state)));
   EXPECT_EQ(written.learned_net(), "hdfs://there/m.caffemodel");
   const std::string alone = digits.scratch.path("alone.caffemodel");
   must(caffe_solver_snapshot(solver.get(), alone.c_str(), nullptr, nullptr));
   EXPECT_EQ(read_file(alone), read_file(model));
-  EXPECT_EQ(caffe_solver_snapshot(solver.get(), "/does/not/exist/m.caffemodel", nullptr, nullptr), CAFFE_IO);
+  EXPECT_EQ(caffe_solver_snapshot(solver.get(), "/does/not/exist/m.caffemodel", nullptr, nullptr),
+            CAFFE_IO);
   EXPECT_THAT(caffe_last_error(), HasSubstr("/does/not/exist"));
 }
 

@@ -92,7 +92,7 @@ def test_tops_by_item_and_deletion():
 
 def test_mistakes_are_named():
     data = L.Input(shape=dict(dim=[1, 2]))
-    with pytest.raises(TypeError, match="input 1 of Eltwise"):
+    with pytest.raises(TypeError, match="^Eltwise input 1 is not a Top"):
         L.Eltwise(data, "data")
     with pytest.raises(AttributeError, match="nix"):
         caffe.to_proto(L.Pooling(data, nix=3))

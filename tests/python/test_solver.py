@@ -1,6 +1,9 @@
 """caffe.get_solver and the solver classes."""
 
 import pickle
+import signal
+import threading
+import time
 
 import caffe
 import numpy as np
@@ -142,3 +145,46 @@ def test_the_process_seed_counts_where_the_file_has_none(tmp_path, monkeypatch):
 def test_a_solver_is_not_pickled(solver):
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(solver)
+
+
+def test_callbacks_see_each_iteration(solver):
+    seen = []
+
+    def on_gradients_ready():
+        seen.append((solver.iter, solver.net.params["ip"][0].diff.any()))
+        solver.net.params["ip"][0].diff[...] = 0
+
+    solver.add_callback(lambda: seen.append(solver.iter), on_gradients_ready)
+    before = solver.net.params["ip"][0].data.copy()
+    solver.step(2)
+    assert seen == [0, (0, True), 1, (1, True)]
+    decay = 0.05 * 0.001
+    np.testing.assert_allclose(
+        solver.net.params["ip"][0].data, before * (1 - decay) * (1 - decay) - 0.9 * decay * before, 1e-5
+    )
+
+
+def test_what_a_callback_raises_ends_the_step(solver):
+    def stop():
+        if solver.iter == 2:
+            raise LookupError("enough")
+
+    solver.add_callback(stop, lambda: None)
+    with pytest.raises(LookupError, match="enough"):
+        solver.step(10)
+    assert solver.iter == 2
+
+
+def test_ctrl_c_ends_the_step(solver):
+    def interrupt():
+        deadline = time.monotonic() + 60
+        while solver.iter < 3 and time.monotonic() < deadline:
+            pass
+        signal.raise_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        solver.step(1_000_000)
+    thread.join(60)
+    assert 3 <= solver.iter < 1_000_000

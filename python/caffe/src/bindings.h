@@ -16,9 +16,10 @@ namespace caffe::python {
 
 namespace py = pybind11;
 
-// A net is used by one thread at a time, but Python programs have several: a plot that reads blobs while another thread
-// trains. So everything that Python reaches of one net or solver shares a lock, which is only ever waited for without
-// the interpreter's lock. Recursive, because callbacks of a solver read its nets.
+// A net is used by one thread at a time, but Python programs have several: a plot that reads blobs
+// while another thread trains. So everything that Python reaches of one net or solver shares a
+// lock, which is only ever waited for without the interpreter's lock. Recursive, because callbacks
+// of a solver read its nets.
 using Lock = std::shared_ptr<std::recursive_mutex>;
 
 // Runs `work` without the interpreter's lock, holding `lock`.
@@ -36,9 +37,10 @@ struct NetHandle {
 
   std::shared_ptr<Net> net;
   Lock lock;
-  std::atomic<bool> reshaped{false};        // a blob was reshaped by hand since the last pass
+  std::atomic<bool> reshaped{false};          // a blob was reshaped by hand since the last pass
   std::vector<std::shared_ptr<void>> arrays;  // of Python, that a MemoryData layer reads
-  std::vector<std::shared_ptr<void>> uses;  // whose memory the net uses: its solver, nets that it shares weights with
+  std::vector<std::shared_ptr<void>>
+      uses;  // whose memory the net uses: its solver, nets that it shares weights with
 };
 using NetPtr = std::shared_ptr<NetHandle>;
 

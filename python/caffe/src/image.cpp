@@ -7,7 +7,8 @@
 namespace caffe::python {
 namespace {
 
-// (pixels, height, width, channels) of an encoded image: bytes, interleaved, colours in the order B, G, R.
+// (pixels, height, width, channels) of an encoded image: bytes, interleaved, colours in the order
+// B, G, R.
 py::tuple decode(const py::bytes& encoded, bool color) {
   const std::string_view view = encoded;
   Image image;

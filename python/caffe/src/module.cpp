@@ -13,12 +13,18 @@ namespace {
 
 const char* name_of(ErrorCode code) {
   switch (code) {
-    case ErrorCode::kInvalidArgument: return "invalid_argument";
-    case ErrorCode::kIo: return "io";
-    case ErrorCode::kData: return "data";
-    case ErrorCode::kCommunication: return "communication";
-    case ErrorCode::kCancelled: return "cancelled";
-    case ErrorCode::kInternal: return "internal";
+    case ErrorCode::kInvalidArgument:
+      return "invalid_argument";
+    case ErrorCode::kIo:
+      return "io";
+    case ErrorCode::kData:
+      return "data";
+    case ErrorCode::kCommunication:
+      return "communication";
+    case ErrorCode::kCancelled:
+      return "cancelled";
+    case ErrorCode::kInternal:
+      return "internal";
   }
   return "internal";
 }
@@ -29,7 +35,8 @@ void translate(std::exception_ptr pending) {
   try {
     if (pending) std::rethrow_exception(pending);
   } catch (const Error& error) {
-    py::object exception = py::reinterpret_steal<py::object>(PyObject_CallFunction(error_type, "s", error.what()));
+    py::object exception =
+        py::reinterpret_steal<py::object>(PyObject_CallFunction(error_type, "s", error.what()));
     if (!exception) return;  // the failure of making it is what Python sees
     exception.attr("code") = name_of(error.code());
     PyErr_SetObject(error_type, exception.ptr());
@@ -48,11 +55,11 @@ std::vector<std::string> registered_names() {
 PYBIND11_MODULE(_caffe, module) {
   module.doc() = "The engine behind the caffe package.";
   module.attr("__version__") = CAFFE_VERSION;
-  error_type = PyErr_NewExceptionWithDoc(
-      "caffe.CaffeError",
-      "What the engine refuses or cannot do. `code` is one of invalid_argument, io, data, communication, cancelled and "
-      "internal.",
-      PyExc_RuntimeError, nullptr);
+  error_type = PyErr_NewExceptionWithDoc("caffe.CaffeError",
+                                         "What the engine refuses or cannot do. `code` is one of "
+                                         "invalid_argument, io, data, communication, cancelled and "
+                                         "internal.",
+                                         PyExc_RuntimeError, nullptr);
   module.attr("CaffeError") = py::handle(error_type);
   py::register_exception_translator(&translate);
   bind_blob(module);
@@ -63,7 +70,8 @@ PYBIND11_MODULE(_caffe, module) {
   module.attr("TEST") = static_cast<int>(TEST);
   module.def("layer_type_list", &registered_names<LayerRegistry>);
   module.def("solver_type_list", &registered_names<SolverRegistry>);
-  module.def("set_log_threshold", [](int level) { set_log_threshold(static_cast<Severity>(level)); });
+  module.def("set_log_threshold",
+             [](int level) { set_log_threshold(static_cast<Severity>(level)); });
   module.def("log", [](const std::string& text) { log_line(Severity::kInfo, "python", 0, text); });
 }
 

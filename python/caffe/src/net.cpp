@@ -20,8 +20,10 @@ struct LayerHandle {
 };
 
 NetPtr make_net(const std::string& file, int phase, int level, std::vector<std::string> stages,
-                std::optional<std::vector<std::string>> observed, const std::string& weights, uint64_t seed) {
-  CAFFE_REQUIRE(phase == TRAIN || phase == TEST, "phase is ", phase, "; use caffe.TRAIN or caffe.TEST");
+                std::optional<std::vector<std::string>> observed, const std::string& weights,
+                uint64_t seed) {
+  CAFFE_REQUIRE(phase == TRAIN || phase == TEST, "phase is ", phase,
+                "; use caffe.TRAIN or caffe.TEST");
   NetOptions options;
   options.phase = static_cast<Phase>(phase);
   options.level = level;
@@ -36,7 +38,8 @@ NetPtr make_net(const std::string& file, int phase, int level, std::vector<std::
   });
 }
 
-// Caffe shapes every layer anew in each forward pass; here it is done when a blob was reshaped by hand.
+// Caffe shapes every layer anew in each forward pass; here it is done when a blob was reshaped by
+// hand.
 void follow_reshaped_blobs(NetHandle& handle) {
   if (handle.reshaped.exchange(false)) handle.net->reshape();
 }
@@ -58,8 +61,9 @@ std::vector<BlobHandle> blobs(const NetPtr& handle) {
   for (size_t i = 0; i < net.blobs().size(); ++i) {
     BlobHandle blob{handle, net.blobs()[i], ""};
     if (!net.observed(static_cast<int>(i))) {
-      blob.unreadable = concat("blob '", net.blob_names()[i], "' of net '", net.name(),
-                               "' is not observed, so its values are not kept; name it in observed=[...]");
+      blob.unreadable =
+          concat("blob '", net.blob_names()[i], "' of net '", net.name(),
+                 "' is not observed, so its values are not kept; name it in observed=[...]");
     }
     result.push_back(std::move(blob));
   }
@@ -86,7 +90,8 @@ std::vector<std::string> layer_names(const NetHandle& handle) {
 
 std::vector<float> loss_weights(const NetHandle& handle) {
   std::vector<float> weights;
-  for (size_t i = 0; i < handle.net->blobs().size(); ++i) weights.push_back(handle.net->loss_weight(static_cast<int>(i)));
+  for (size_t i = 0; i < handle.net->blobs().size(); ++i)
+    weights.push_back(handle.net->loss_weight(static_cast<int>(i)));
   return weights;
 }
 
@@ -111,12 +116,14 @@ void set_input_arrays(NetHandle& handle, const py::buffer& data, const py::buffe
   CAFFE_REQUIRE(layer, "net '", handle.net->name(), "' has no MemoryData layer");
   const Shape& batch = layer->batch_shape();
   for (int axis = 1; axis < 4; ++axis) {
-    CAFFE_REQUIRE(values->shape[static_cast<size_t>(axis)] == batch[axis], "the arrays' rows have the extent ",
-                  values->shape[static_cast<size_t>(axis)], " on axis ", axis, "; MemoryData layer '", layer->name(),
-                  "' takes batches of ", batch.str());
+    CAFFE_REQUIRE(values->shape[static_cast<size_t>(axis)] == batch[axis],
+                  "the arrays' rows have the extent ", values->shape[static_cast<size_t>(axis)],
+                  " on axis ", axis, "; MemoryData layer '", layer->name(), "' takes batches of ",
+                  batch.str());
   }
   unlocked(handle.lock, [&] {
-    layer->set_arrays(static_cast<const float*>(values->ptr), static_cast<const float*>(marks->ptr), values->shape[0]);
+    layer->set_arrays(static_cast<const float*>(values->ptr), static_cast<const float*>(marks->ptr),
+                      values->shape[0]);
   });
   handle.arrays = {values, marks};
 }
@@ -125,25 +132,31 @@ void set_input_arrays(NetHandle& handle, const py::buffer& data, const py::buffe
 
 void bind_net(py::module_& module) {
   py::class_<LayerHandle>(module, "Layer", "A layer of a net.")
-      .def_property_readonly("type", [](const LayerHandle& handle) { return handle.layer().type(); })
-      .def_property_readonly("name", [](const LayerHandle& handle) { return handle.layer().name(); })
+      .def_property_readonly("type",
+                             [](const LayerHandle& handle) { return handle.layer().type(); })
+      .def_property_readonly("name",
+                             [](const LayerHandle& handle) { return handle.layer().name(); })
       .def_property_readonly("blobs", &layer_blobs, "Its parameters: a list of Blob.")
-      .def("__repr__", [](const LayerHandle& handle) { return "<caffe.Layer " + handle.layer().label() + ">"; });
+      .def("__repr__", [](const LayerHandle& handle) {
+        return "<caffe.Layer " + handle.layer().label() + ">";
+      });
 
   py::class_<NetHandle, NetPtr>(module, "NetCore", "What caffe.Net is made of.")
       .def(py::init(&make_net))
       .def_property_readonly("name", [](const NetHandle& handle) { return handle.net->name(); })
       .def("forward", &forward)
       .def("backward", &backward)
-      .def("reshape", [](NetHandle& handle) {
-        unlocked(handle.lock, [&] {
-          handle.reshaped = false;
-          handle.net->reshape();
-        });
-      })
-      .def("clear_param_diffs", [](NetHandle& handle) {
-        unlocked(handle.lock, [&] { handle.net->clear_parameter_diffs(); });
-      })
+      .def("reshape",
+           [](NetHandle& handle) {
+             unlocked(handle.lock, [&] {
+               handle.reshaped = false;
+               handle.net->reshape();
+             });
+           })
+      .def("clear_param_diffs",
+           [](NetHandle& handle) {
+             unlocked(handle.lock, [&] { handle.net->clear_parameter_diffs(); });
+           })
       .def("blobs", &blobs)
       .def("layers", &layers)
       .def("blob_names", [](const NetHandle& handle) { return handle.net->blob_names(); })
@@ -151,16 +164,23 @@ void bind_net(py::module_& module) {
       .def("inputs", [](const NetHandle& handle) { return handle.net->input_blobs(); })
       .def("outputs", [](const NetHandle& handle) { return handle.net->output_blobs(); })
       .def("top_ids", [](const NetHandle& handle, int layer) { return handle.net->top_ids(layer); })
-      .def("bottom_ids", [](const NetHandle& handle, int layer) { return handle.net->bottom_ids(layer); })
+      .def("bottom_ids",
+           [](const NetHandle& handle, int layer) { return handle.net->bottom_ids(layer); })
       .def("loss_weights", &loss_weights)
-      .def("load_weights", [](NetHandle& handle, const std::string& files) {
-        unlocked(handle.lock, [&] { handle.net->load_weights(files); });
-      })
+      .def("load_weights",
+           [](NetHandle& handle, const std::string& files) {
+             unlocked(handle.lock, [&] { handle.net->load_weights(files); });
+           })
       .def("share_with", &share_with)
       .def("set_input_arrays", &set_input_arrays)
-      .def("save", [](NetHandle& handle, const std::string& path) {
-        unlocked(handle.lock, [&] { write_model(path, handle.net->to_proto()); });
-      })
+      .def("save",
+           [](NetHandle& handle, const std::string& path) {
+             unlocked(handle.lock, [&] { write_model(path, handle.net->to_proto()); });
+           })
+      .def("save_hdf5",
+           [](NetHandle& handle, const std::string& path) {
+             unlocked(handle.lock, [&] { write_hdf5_model(path, handle.net->to_proto()); });
+           })
       .def("plan", [](NetHandle& handle) {
         return unlocked(handle.lock, [&] { return handle.net->plan_text(); });
       });
