@@ -43,6 +43,9 @@ Solver::Solver(const SolverParameter& param, const SolverOptions& options) : par
   CAFFE_REQUIRE(param_.regularization_type() == "L1" || param_.regularization_type() == "L2",
                 "Unknown regularization type: ", param_.regularization_type(), " (known types: L1, L2)");
   check_learning_rate(param_);
+  if (param_.has_solver_mode() && param_.solver_mode() == SolverParameter::GPU) {
+    CAFFE_LOG_WARNING("The solver says solver_mode: GPU; this build computes on the CPU only.");
+  }
   rule_ = SolverRegistry::get(param_.type())(param_);
   seed_ = options.seed               ? *options.seed
           : param_.random_seed() >= 0 ? static_cast<uint64_t>(param_.random_seed())
