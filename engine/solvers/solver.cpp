@@ -51,6 +51,7 @@ Solver::Solver(const SolverParameter& param, const SolverOptions& options) : par
           : param_.random_seed() >= 0 ? static_cast<uint64_t>(param_.random_seed())
                                       : default_seed();
   CAFFE_LOG_INFO("Random seed: ", seed_);
+  if (param_.debug_info()) CAFFE_LOG_WARNING("debug_info is not supported by this version and has no effect");
   if (!options_.state.empty()) iter_ = read_state(options_.state).iter();
   create_nets();
   create_history();

@@ -130,6 +130,11 @@ def test_a_solver_that_wants_a_gpu_runs_on_the_cpu_with_one_warning(caffe, forma
     assert len(warnings) == 1 and "solver_mode: GPU" in warnings[0]
 
 
+def test_debug_info_is_not_ignored_in_silence(caffe):
+    log = caffe.succeed("train", "-solver", "lenet_tiny_solver_debug.prototxt").stderr
+    assert [line for line in log.splitlines() if line.startswith("W") and "debug_info is not supported" in line]
+
+
 class Follower:
     """Reads the log of a running command, and tells when a text has come."""
 
