@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <iostream>
 #include <random>
 #include <vector>
@@ -19,6 +20,11 @@ namespace {
 double milliseconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
       .count();
+}
+
+void print_list(const char* before, const std::vector<double>& values) {
+  std::cout << before;
+  for (size_t i = 0; i < values.size(); ++i) std::cout << (i ? ", " : "") << values[i];
 }
 
 void fill_inputs(Net& net) {
@@ -60,13 +66,17 @@ int run(const std::string& path, int steps, bool layers) {
   for (int i = 0; i < 3; ++i) solver.train_iteration();
   std::vector<Net::LayerTime> times(solver.net().layers().size());
   if (layers) solver.net().profile(&times);
-  std::cout << "{\"ms\": [";
+  std::vector<double> wall, processor;
   double loss = 0;
   for (int i = 0; i < steps; ++i) {
     const auto start = std::chrono::steady_clock::now();
+    const std::clock_t used = std::clock();
     loss = solver.train_iteration().loss;
-    std::cout << (i ? ", " : "") << milliseconds_since(start);
+    processor.push_back(static_cast<double>(std::clock() - used) * 1e3 / CLOCKS_PER_SEC);
+    wall.push_back(milliseconds_since(start));
   }
+  print_list("{\"ms\": [", wall);
+  print_list("], \"cpu_ms\": [", processor);
   std::cout << "], \"loss\": " << loss << "}\n";
   if (layers) print_layers(solver.net(), times, steps);
   return 0;
