@@ -4,8 +4,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 SPARK_HOME=$("$VENV/bin/python" -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')
 export SPARK_HOME SPARK_SCALA_VERSION=2.13 SPARK_LOCAL_IP=127.0.0.1 SPARK_LOCAL_HOSTNAME=localhost
 rm -rf "$ROOT"/jvm/*/target/*-reports
+# A folder of their own for temporary files: tests check that none stays behind.
+temporary=$(mktemp -d)
+trap 'rm -rf "$temporary"' EXIT
 code=0
-mvn -B -f "$ROOT/pom.xml" -Dcaffe.native.dir="$BUILD/stage/jar" verify || code=$?
+mvn -B -f "$ROOT/pom.xml" -Dcaffe.native.dir="$BUILD/stage/jar" -Dtest.tmpdir="$temporary" verify || code=$?
 for module in "$ROOT"/jvm/*/; do
   if compgen -G "$module/target/*-reports/*.xml" >/dev/null; then
     mkdir -p "$OUT/$(basename "$module")"

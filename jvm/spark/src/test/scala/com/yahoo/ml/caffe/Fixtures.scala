@@ -62,7 +62,8 @@ abstract class SparkTest extends AnyFunSuite {
     assume(sys.env.get("SPARK_HOME").exists(home => Files.isDirectory(Paths.get(home, "jars"))), "SPARK_HOME is not set")
     val nativeFolder = sys.props.getOrElse("caffe.native.dir", "")
     val common = Seq("spark.executor.memory" -> "512m", "spark.executor.extraClassPath" -> sys.props("caffe.test.classpath"),
-      "spark.executor.extraJavaOptions" -> s"-Dcaffe.native.dir=$nativeFolder")
+      "spark.executor.extraJavaOptions" ->
+        s"-Dcaffe.native.dir=$nativeFolder -Djava.io.tmpdir=${sys.props("java.io.tmpdir")}")
     withSpark("local-cluster[2,1,1024]", common ++ settings: _*)(body)
   }
 
