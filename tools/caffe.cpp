@@ -86,11 +86,6 @@ void train(const Flags& flags) {
   refuse_gpu(flags);
   SignalRequests signals(flags.text("sigint_effect"), flags.text("sighup_effect"));
   SolverParameter param = read_solver(flags.text("solver"));
-  if (param.has_solver_mode() && param.solver_mode() == SolverParameter::GPU) {
-    CAFFE_LOG_WARNING(flags.text("solver"),
-                      " says solver_mode: GPU; this build computes on the CPU only");
-    param.set_solver_mode(SolverParameter::CPU);
-  }
   CAFFE_LOG_INFO("Use CPU.");
   if (flags.given("level")) {
     param.mutable_train_state()->set_level(static_cast<int32_t>(flags.number("level", 0)));
