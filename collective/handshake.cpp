@@ -137,7 +137,7 @@ void Handshake::feed(const char* data, size_t size) {
     size -= step;
     // A stranger is known by its first bytes: it is not waited for.
     if (std::string_view(input_).substr(0, kMagic.size()) != kMagic.substr(0, input_.size())) {
-      return finish(Refusal::kProtocol);
+      return finish(Verdict::kProtocol);
     }
     if (input_.size() < kHeaderBytes) continue;
     const int version = static_cast<int>(get(input_, 4, 2));
@@ -145,11 +145,11 @@ void Handshake::feed(const char* data, size_t size) {
       other_version_ = version;
       // The header alone tells the other side our version.
       if (expected_ == Type::kHello) send(Type::kVerdict, "");
-      return finish(Refusal::kVersion);
+      return finish(Verdict::kVersion);
     }
     const auto type = static_cast<Type>(get(input_, 6, 1));
     if (type != expected_ || input_[7] != 0 || get(input_, 8, 2) > kMaxBody) {
-      return finish(Refusal::kProtocol);
+      return finish(Verdict::kProtocol);
     }
     if (wanted() > 0) continue;
     const std::string message = std::exchange(input_, "");
@@ -189,7 +189,7 @@ bool Handshake::read_claim(std::string_view& body) {
 
 void Handshake::on_hello(std::string_view body) {
   record(Type::kHello, body);
-  if (!read_claim(body) || !body.empty()) return finish(Refusal::kProtocol);
+  if (!read_claim(body) || !body.empty()) return finish(Verdict::kProtocol);
   lane_ = claim_.lane;
   const std::string said = own_claim(claim_.rank);
   record(Type::kChallenge, said);
@@ -198,25 +198,25 @@ void Handshake::on_hello(std::string_view body) {
 }
 
 void Handshake::on_challenge(std::string_view body) {
-  if (body.size() < kProofBytes) return finish(Refusal::kProtocol);
+  if (body.size() < kProofBytes) return finish(Verdict::kProtocol);
   std::string_view said = body.substr(0, body.size() - kProofBytes);
   const std::string_view proof = body.substr(said.size());
   record(Type::kChallenge, said);
-  if (!read_claim(said) || !said.empty()) return finish(Refusal::kProtocol);
+  if (!read_claim(said) || !said.empty()) return finish(Verdict::kProtocol);
   authentic_ = proved(kAcceptor, proof);
-  const Refusal found = authentic_ ? compare() : Refusal::kSecret;
+  const Verdict found = authentic_ ? compare() : Verdict::kSecret;
   // The proof goes out even where the groups do not fit, so that the other side can say why, too.
   const std::string own = prove(kDialler);
   send(Type::kProof, own);
   record(Type::kProof, own);
   expected_ = Type::kVerdict;
-  if (found != Refusal::kNone) finish(found);
+  if (found != Verdict::kNone) finish(found);
 }
 
 void Handshake::on_proof(std::string_view body) {
   authentic_ = proved(kDialler, body);
-  Refusal verdict = authentic_ ? compare() : Refusal::kSecret;
-  if (verdict == Refusal::kNone) verdict = admit_(claim_);
+  Verdict verdict = authentic_ ? compare() : Verdict::kSecret;
+  if (verdict == Verdict::kNone) verdict = admit_(claim_);
   record(Type::kProof, body);
   const std::string said(1, static_cast<char>(verdict));
   record(Type::kVerdict, said);
@@ -225,26 +225,26 @@ void Handshake::on_proof(std::string_view body) {
 }
 
 void Handshake::on_verdict(std::string_view body) {
-  if (body.size() != 1 + kProofBytes) return finish(Refusal::kProtocol);
+  if (body.size() != 1 + kProofBytes) return finish(Verdict::kProtocol);
   record(Type::kVerdict, body.substr(0, 1));
-  if (!proved(kJudge, body.substr(1))) return finish(Refusal::kSecret);
+  if (!proved(kJudge, body.substr(1))) return finish(Verdict::kSecret);
   const auto code = static_cast<uint8_t>(body[0]);
-  finish(code <= static_cast<uint8_t>(Refusal::kDuplicate) ? static_cast<Refusal>(code)
-                                                           : Refusal::kProtocol);
+  finish(code <= static_cast<uint8_t>(Verdict::kDuplicate) ? static_cast<Verdict>(code)
+                                                           : Verdict::kProtocol);
 }
 
-Refusal Handshake::compare() const {
+Verdict Handshake::compare() const {
   // Epoch first: a rank of another attempt may differ in all the rest.
-  if (claim_.epoch != self_.epoch) return Refusal::kEpoch;
-  if (claim_.world != self_.world) return Refusal::kWorld;
-  if (claim_.config_hash != self_.config_hash) return Refusal::kConfig;
-  if (claim_.transport != self_.transport) return Refusal::kTransport;
+  if (claim_.epoch != self_.epoch) return Verdict::kEpoch;
+  if (claim_.world != self_.world) return Verdict::kWorld;
+  if (claim_.config_hash != self_.config_hash) return Verdict::kConfig;
+  if (claim_.transport != self_.transport) return Verdict::kTransport;
   const bool in_range = claim_.rank >= 0 && claim_.rank < self_.world && claim_.rank != self_.rank;
   if (!in_range || claim_.to != self_.rank || claim_.lane != lane_ ||
       (peer_ >= 0 && claim_.rank != peer_)) {
-    return Refusal::kRank;
+    return Verdict::kRank;
   }
-  return Refusal::kNone;
+  return Verdict::kNone;
 }
 
 void Handshake::record(Type type, std::string_view body) {
@@ -271,39 +271,39 @@ bool Handshake::proved(const char* role, std::string_view proof) const {
          CRYPTO_memcmp(proof.data(), expected.data(), expected.size()) == 0;
 }
 
-void Handshake::finish(Refusal refusal) {
+void Handshake::finish(Verdict refusal) {
   refusal_ = refusal;
   finished_ = true;
 }
 
 std::string Handshake::reason() const {
   switch (refusal_) {
-    case Refusal::kNone:
+    case Verdict::kNone:
       return "none";
-    case Refusal::kProtocol:
+    case Verdict::kProtocol:
       return "what it sent is not the protocol of this program";
-    case Refusal::kVersion:
+    case Verdict::kVersion:
       return concat("the protocol versions differ: ", kVersion, " here, ", other_version_,
                     " there; install the same release everywhere");
-    case Refusal::kSecret:
+    case Verdict::kSecret:
       return "the secrets differ";
-    case Refusal::kEpoch:
+    case Verdict::kEpoch:
       return concat("the epochs differ: ", quoted(self_.epoch), " here, ", quoted(claim_.epoch),
                     " there; one of the two is left over from another attempt");
-    case Refusal::kWorld:
+    case Verdict::kWorld:
       return concat("the world sizes differ: ", self_.world, " here, ", claim_.world, " there");
-    case Refusal::kConfig:
+    case Verdict::kConfig:
       return concat("the configurations differ: hash ", hex(self_.config_hash), " here, ",
                     hex(claim_.config_hash), " there; all ranks need the same network");
-    case Refusal::kTransport:
+    case Verdict::kTransport:
       return concat("the transports differ: ", quoted(self_.transport), " here, ",
                     quoted(claim_.transport), " there");
-    case Refusal::kRank:
+    case Verdict::kRank:
       return concat("the ranks do not fit: rank ", claim_.rank, " talks to rank ", claim_.to,
                     " where this is rank ", self_.rank,
                     peer_ >= 0 ? concat(" and expected rank ", peer_) : "",
                     "; the list of addresses is in another order");
-    case Refusal::kDuplicate:
+    case Verdict::kDuplicate:
       return "the same rank is connected already; two processes were given one rank";
   }
   return "unknown";

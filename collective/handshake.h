@@ -9,7 +9,7 @@
 namespace caffe {
 
 // Why a connection is not let into the group.
-enum class Refusal : uint8_t {
+enum class Verdict : uint8_t {
   kNone = 0,
   kProtocol = 1,   // what came is not this protocol
   kVersion = 2,    // another version of it
@@ -46,7 +46,7 @@ struct Claim : Identity {
 class Handshake {
  public:
   // Asked for a dialler that has proved itself and fits: kNone lets it in.
-  using Admit = std::function<Refusal(const Claim&)>;
+  using Admit = std::function<Verdict(const Claim&)>;
 
   static Handshake dial(const Identity& self, const std::string& secret, int peer, int lane);
   static Handshake accept(const Identity& self, const std::string& secret, Admit admit);
@@ -59,7 +59,7 @@ class Handshake {
   const std::string& output() const { return output_; }
 
   bool finished() const { return finished_; }
-  Refusal refusal() const { return refusal_; }
+  Verdict refusal() const { return refusal_; }
   // The other side knew the secret, so that what it claims is true.
   bool authentic() const { return authentic_; }
   bool has_claim() const { return has_claim_; }
@@ -71,14 +71,14 @@ class Handshake {
   enum class Type : uint8_t { kHello = 1, kChallenge = 2, kProof = 3, kVerdict = 4 };
 
   Handshake(const Identity& self, const std::string& secret);
-  void finish(Refusal refusal);
+  void finish(Verdict refusal);
   void on_message(Type type, std::string_view body);
   void on_hello(std::string_view body);
   void on_challenge(std::string_view body);
   void on_proof(std::string_view body);
   void on_verdict(std::string_view body);
   bool read_claim(std::string_view& body);
-  Refusal compare() const;
+  Verdict compare() const;
   std::string own_claim(int to) const;
   void send(Type type, std::string_view body);
   void record(Type type, std::string_view body);
@@ -98,7 +98,7 @@ class Handshake {
   bool has_claim_ = false;
   bool authentic_ = false;
   bool finished_ = false;
-  Refusal refusal_ = Refusal::kNone;
+  Verdict refusal_ = Verdict::kNone;
   int other_version_ = 0;
 };
 

@@ -224,14 +224,14 @@ class MeshBuilder {
     std::string why;
     const Shake state = carry(dial.socket.get(), *dial.handshake, why);
     if (state == Shake::kGoingOn) return false;
-    const Refusal refusal = dial.handshake->refusal();
+    const Verdict refusal = dial.handshake->refusal();
     // Somebody else may sit at the port for a moment; a rank of ours would speak our protocol.
-    if (state == Shake::kDone && refusal == Refusal::kProtocol) why = dial.handshake->reason();
+    if (state == Shake::kDone && refusal == Verdict::kProtocol) why = dial.handshake->reason();
     if (!why.empty()) {
       retry(dial, why);
       return false;
     }
-    if (refusal != Refusal::kNone) {
+    if (refusal != Verdict::kNone) {
       give_up(dial.peer,
               concat("connecting to ", options_.names[dial.peer], ": ", dial.handshake->reason()));
     }
@@ -256,9 +256,9 @@ class MeshBuilder {
     }
   }
 
-  Refusal judge(const Claim& claim) const {
-    if (claim.rank <= self() || claim.lane < 0 || claim.lane >= lanes_) return Refusal::kRank;
-    return stands_[claim.rank][claim.lane] ? Refusal::kDuplicate : Refusal::kNone;
+  Verdict judge(const Claim& claim) const {
+    if (claim.rank <= self() || claim.lane < 0 || claim.lane >= lanes_) return Verdict::kRank;
+    return stands_[claim.rank][claim.lane] ? Verdict::kDuplicate : Verdict::kNone;
   }
 
   void serve_pending() {
@@ -279,12 +279,12 @@ class MeshBuilder {
     const Handshake& handshake = pending.handshake;
     if (state == Shake::kBroken) {
       refuse(pending, why);
-    } else if (handshake.refusal() == Refusal::kNone) {
+    } else if (handshake.refusal() == Verdict::kNone) {
       install(handshake.claim().rank, handshake.claim().lane, std::move(pending.socket));
     } else {
       refuse(pending, handshake.reason());
       // One of us, in this very attempt, that can never fit: waiting would be in vain.
-      if (handshake.authentic() && handshake.refusal() != Refusal::kEpoch) {
+      if (handshake.authentic() && handshake.refusal() != Verdict::kEpoch) {
         const int rank = handshake.claim().rank;
         const bool known = rank >= 0 && rank < options_.self.world;
         give_up(rank,

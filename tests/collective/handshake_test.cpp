@@ -12,7 +12,7 @@ const std::string kSecret = "0123456789abcdef";
 Identity identity(int rank) { return {rank, 4, 42, "attempt 1", "tcp"}; }
 
 Handshake::Admit everybody() {
-  return [](const Claim&) { return Refusal::kNone; };
+  return [](const Claim&) { return Verdict::kNone; };
 }
 
 // Carries what `from` has to say, `step` bytes at a time.
@@ -37,8 +37,8 @@ TEST(Handshake, LetsInWhoKnowsTheSecretByteForByte) {
     auto acceptor = Handshake::accept(identity(1), kSecret, everybody());
     converse(dialler, acceptor, step);
     EXPECT_TRUE(dialler.finished() && acceptor.finished());
-    EXPECT_EQ(dialler.refusal(), Refusal::kNone);
-    EXPECT_EQ(acceptor.refusal(), Refusal::kNone);
+    EXPECT_EQ(dialler.refusal(), Verdict::kNone);
+    EXPECT_EQ(acceptor.refusal(), Verdict::kNone);
     EXPECT_TRUE(dialler.authentic() && acceptor.authentic());
     EXPECT_EQ(acceptor.claim().rank, 3);
     EXPECT_EQ(acceptor.claim().lane, 1);
@@ -55,29 +55,29 @@ TEST(Handshake, FindsEveryDifferenceOnBothSides) {
     return acceptor.refusal();
   };
   Identity other = identity(3);
-  EXPECT_EQ(refusals(other, kSecret + "!", 1), Refusal::kSecret);
-  EXPECT_EQ(refusals(other, kSecret, 2), Refusal::kRank);
+  EXPECT_EQ(refusals(other, kSecret + "!", 1), Verdict::kSecret);
+  EXPECT_EQ(refusals(other, kSecret, 2), Verdict::kRank);
   other.epoch = "attempt 0";
   other.world = 5;
-  EXPECT_EQ(refusals(other, kSecret, 1), Refusal::kEpoch);
+  EXPECT_EQ(refusals(other, kSecret, 1), Verdict::kEpoch);
   other = identity(3);
   other.world = 5;
-  EXPECT_EQ(refusals(other, kSecret, 1), Refusal::kWorld);
+  EXPECT_EQ(refusals(other, kSecret, 1), Verdict::kWorld);
   other = identity(3);
   other.config_hash = 43;
-  EXPECT_EQ(refusals(other, kSecret, 1), Refusal::kConfig);
+  EXPECT_EQ(refusals(other, kSecret, 1), Verdict::kConfig);
   other = identity(3);
   other.transport = "ucx";
-  EXPECT_EQ(refusals(other, kSecret, 1), Refusal::kTransport);
-  EXPECT_EQ(refusals(identity(4), kSecret, 1), Refusal::kRank);
+  EXPECT_EQ(refusals(other, kSecret, 1), Verdict::kTransport);
+  EXPECT_EQ(refusals(identity(4), kSecret, 1), Verdict::kRank);
 }
 
 TEST(Handshake, TellsTheDiallerWhyItIsNotAdmitted) {
   auto dialler = Handshake::dial(identity(3), kSecret, 1, 0);
   auto acceptor =
-      Handshake::accept(identity(1), kSecret, [](const Claim&) { return Refusal::kDuplicate; });
+      Handshake::accept(identity(1), kSecret, [](const Claim&) { return Verdict::kDuplicate; });
   converse(dialler, acceptor);
-  EXPECT_EQ(dialler.refusal(), Refusal::kDuplicate);
+  EXPECT_EQ(dialler.refusal(), Verdict::kDuplicate);
 }
 
 TEST(Handshake, RefusesARecordingOfAnEarlierOne) {
@@ -86,12 +86,12 @@ TEST(Handshake, RefusesARecordingOfAnEarlierOne) {
   const std::string hello = carry(dialler, acceptor);
   carry(acceptor, dialler);
   const std::string proof = carry(dialler, acceptor);
-  ASSERT_EQ(acceptor.refusal(), Refusal::kNone);
+  ASSERT_EQ(acceptor.refusal(), Verdict::kNone);
   auto second = Handshake::accept(identity(1), kSecret, everybody());
   second.feed(hello.data(), hello.size());
   second.feed(proof.data(), proof.size());
   EXPECT_TRUE(second.finished());
-  EXPECT_EQ(second.refusal(), Refusal::kSecret);
+  EXPECT_EQ(second.refusal(), Verdict::kSecret);
 }
 
 TEST(Handshake, RefusesItsOwnWordsReflected) {
@@ -102,7 +102,7 @@ TEST(Handshake, RefusesItsOwnWordsReflected) {
   accomplice.feed(hello.data(), hello.size());
   carry(accomplice, dialler);
   EXPECT_TRUE(dialler.finished());
-  EXPECT_NE(dialler.refusal(), Refusal::kNone);
+  EXPECT_NE(dialler.refusal(), Verdict::kNone);
 }
 
 TEST(Handshake, NamesBothVersionsWhereTheyDiffer) {
@@ -111,13 +111,13 @@ TEST(Handshake, NamesBothVersionsWhereTheyDiffer) {
   hello[4] = 7;
   auto acceptor = Handshake::accept(identity(1), kSecret, everybody());
   acceptor.feed(hello.data(), hello.size());
-  EXPECT_EQ(acceptor.refusal(), Refusal::kVersion);
+  EXPECT_EQ(acceptor.refusal(), Verdict::kVersion);
   EXPECT_NE(acceptor.reason().find("1 here, 7 there"), std::string::npos);
   // Its answer lets the other side say the same.
   std::string answer = acceptor.output();
   answer[4] = 9;
   dialler.feed(answer.data(), answer.size());
-  EXPECT_EQ(dialler.refusal(), Refusal::kVersion);
+  EXPECT_EQ(dialler.refusal(), Verdict::kVersion);
 }
 
 // Any changed byte, on either way, ends in a refusal on the side that reads it: never in a
@@ -140,7 +140,7 @@ TEST(Handshake, NoticesEveryChangedByte) {
         to.feed(bytes.data(), bytes.size());
       }
       const bool both = dialler.finished() && acceptor.finished() &&
-                        dialler.refusal() == Refusal::kNone && acceptor.refusal() == Refusal::kNone;
+                        dialler.refusal() == Verdict::kNone && acceptor.refusal() == Verdict::kNone;
       EXPECT_FALSE(both) << "message " << message << ", byte " << at;
     }
     EXPECT_GT(length, 10U);
@@ -168,7 +168,7 @@ TEST(Handshake, SurvivesGarbage) {
         at += step;
       }
       ASSERT_FALSE(side->authentic());
-      ASSERT_TRUE(!side->finished() || side->refusal() != Refusal::kNone);
+      ASSERT_TRUE(!side->finished() || side->refusal() != Verdict::kNone);
       side->reason();
     }
   }
