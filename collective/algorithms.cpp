@@ -122,7 +122,8 @@ void allreduce_by_ring(Conversation& exchange, Workspace& work, float* data, siz
   }
 }
 
-void broadcast_by_tree(Conversation& exchange, Workspace& work, void* data, size_t bytes, int root) {
+void broadcast_by_tree(Conversation& exchange, Workspace& work, void* data, size_t bytes,
+                       int root) {
   const int world = exchange.world();
   const int place = (exchange.rank() - root + world) % world;  // the root's is 0
   const auto rank_at = [&](int other) { return (other + root) % world; };
@@ -139,7 +140,8 @@ void broadcast_by_tree(Conversation& exchange, Workspace& work, void* data, size
   }
 }
 
-void broadcast_by_chain(Conversation& exchange, Workspace& work, void* data, size_t bytes, int root) {
+void broadcast_by_chain(Conversation& exchange, Workspace& work, void* data, size_t bytes,
+                        int root) {
   const int rank = exchange.rank(), world = exchange.world();
   const int next = (rank + 1) % world, previous = (rank + world - 1) % world;
   const size_t piece = kPieceFloats * sizeof(float);

@@ -34,7 +34,8 @@ void allreduce_by_ring(Conversation& exchange, Workspace& work, float* data, siz
 
 // Small messages along a binomial tree; large ones, in pieces, from rank to rank.
 void broadcast_by_tree(Conversation& exchange, Workspace& work, void* data, size_t bytes, int root);
-void broadcast_by_chain(Conversation& exchange, Workspace& work, void* data, size_t bytes, int root);
+void broadcast_by_chain(Conversation& exchange, Workspace& work, void* data, size_t bytes,
+                        int root);
 
 // Returns when all ranks have called it. log2(world) rounds.
 void barrier_by_dissemination(Conversation& exchange, Workspace& work);

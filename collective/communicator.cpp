@@ -182,7 +182,7 @@ class Member : public Communicator {
     wiring.wake = control_.wake();
     transport_->connect(std::move(wiring));
     conversation_.emplace(*transport_, control_,
-                      Conversation::Options{rank(), world(), mesh.names, options.timeout});
+                          Conversation::Options{rank(), world(), mesh.names, options.timeout});
     work_.emplace();
     conversation_->set_timeout(
         std::max(milliseconds(1), std::chrono::ceil<milliseconds>(deadline - Clock::now())));

@@ -8,8 +8,9 @@
 
 namespace caffe {
 
-// What flows between layers: an N-D array of values (data) and one of their gradients (diff), of one shape. Blobs may
-// share buffers (in-place layers, Reshape, Flatten, shared parameters). Memory is allocated on first use.
+// What flows between layers: an N-D array of values (data) and one of their gradients (diff), of
+// one shape. Blobs may share buffers (in-place layers, Reshape, Flatten, shared parameters). Memory
+// is allocated on first use.
 class Blob {
  public:
   explicit Blob(DType type = DType::kF32)
@@ -66,12 +67,13 @@ class Blob {
  private:
   template <typename T>
   static Buffer& typed(Buffer& buffer) {
-    CAFFE_REQUIRE_CODE(buffer.dtype() == dtype_of<T>(), ErrorCode::kInternal, "a blob was read in the wrong precision");
+    CAFFE_REQUIRE_CODE(buffer.dtype() == dtype_of<T>(), ErrorCode::kInternal,
+                       "a blob was read in the wrong precision");
     return buffer;
   }
   const std::shared_ptr<Buffer>& shared(const std::shared_ptr<Buffer>& other) const {
-    CAFFE_REQUIRE_CODE(other->count() == count(), ErrorCode::kInternal, "blobs of ", count(), " and ", other->count(),
-                       " elements cannot share memory");
+    CAFFE_REQUIRE_CODE(other->count() == count(), ErrorCode::kInternal, "blobs of ", count(),
+                       " and ", other->count(), " elements cannot share memory");
     return other;
   }
 

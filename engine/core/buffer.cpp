@@ -157,7 +157,8 @@ void Buffer::refresh(Slot& slot) {
   }
   Slot& plain = slots_[0];
   if (!plain.valid) {
-    const auto source = std::find_if(slots_.begin(), slots_.end(), [](const Slot& s) { return s.valid; });
+    const auto source =
+        std::find_if(slots_.begin(), slots_.end(), [](const Slot& s) { return s.valid; });
     CAFFE_REQUIRE_CODE(source != slots_.end(), ErrorCode::kInternal, "a buffer of ", count_,
                        " elements has no valid content");
     if (plain.data == nullptr) allocate(plain);

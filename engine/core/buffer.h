@@ -10,7 +10,8 @@
 
 namespace caffe {
 
-// Element type of a plain array. Nets compute in float32; float64 is for gradient checks of portable code.
+// Element type of a plain array. Nets compute in float32; float64 is for gradient checks of
+// portable code.
 enum class DType { kF32, kF64 };
 inline size_t size_of(DType type) { return type == DType::kF32 ? 4 : 8; }
 template <typename T>
@@ -19,8 +20,9 @@ constexpr DType dtype_of() {
   return std::is_same_v<T, float> ? DType::kF32 : DType::kF64;
 }
 
-// How the numbers of an array lie in memory where that is not plain row-major: blocked, transposed, another
-// precision. Made by a backend; opaque to everybody else. Conversions are exact but for precision.
+// How the numbers of an array lie in memory where that is not plain row-major: blocked, transposed,
+// another precision. Made by a backend; opaque to everybody else. Conversions are exact but for
+// precision.
 class Layout {
  public:
   virtual ~Layout() = default;
@@ -52,12 +54,14 @@ class Storage {
   size_t bytes_;
 };
 
-// An array of numbers that may be held in several layouts ("representations") at once, and knows which of them are
-// up to date. Representation 0 is plain row-major; others are added while a net is planned and addressed by index,
-// so that a training step does no look-ups. Reading a stale representation converts it. A fresh buffer is zero.
+// An array of numbers that may be held in several layouts ("representations") at once, and knows
+// which of them are up to date. Representation 0 is plain row-major; others are added while a net
+// is planned and addressed by index, so that a training step does no look-ups. Reading a stale
+// representation converts it. A fresh buffer is zero.
 //
-// A view handed out to foreign code (numpy) pins the buffer: while any pin lives, plain is the authority. A net calls
-// begin_pass and end_pass around its work, which takes over what the holder wrote, and shows what the pass wrote.
+// A view handed out to foreign code (numpy) pins the buffer: while any pin lives, plain is the
+// authority. A net calls begin_pass and end_pass around its work, which takes over what the holder
+// wrote, and shows what the pass wrote.
 //
 // Not thread-safe.
 class Buffer {
@@ -69,8 +73,8 @@ class Buffer {
   DType dtype() const { return type_; }
   int64_t count() const { return count_; }
 
-  // Changes the number of elements. The same number: nothing happens. Another: content is undefined, all layouts but
-  // plain are forgotten; memory is kept while it suffices.
+  // Changes the number of elements. The same number: nothing happens. Another: content is
+  // undefined, all layouts but plain are forgotten; memory is kept while it suffices.
   void resize(int64_t count);
 
   // Index of the representation with this layout; added if it is new.
@@ -86,14 +90,16 @@ class Buffer {
   int preferred() const { return slots_.size() > 1 ? 1 : 0; }
 
   const void* read(int index = 0);  // up-to-date content
-  void* write(int index = 0);       // for overwriting all of it: every other representation becomes stale
-  void* update(int index = 0);      // read, then as write
+  void* write(
+      int index = 0);  // for overwriting all of it: every other representation becomes stale
+  void* update(int index = 0);  // read, then as write
 
   // Content becomes zero, without touching memory until somebody reads it.
   void set_zero();
   bool is_zero() const { return zero_; }
 
-  // Makes a representation live in foreign memory (an arena), which must outlive the buffer or the next bind.
+  // Makes a representation live in foreign memory (an arena), which must outlive the buffer or the
+  // next bind.
   void bind(int index, void* memory);
 
   // A pin, and the plain memory it guards, which stays valid as long as the pin lives.

@@ -17,7 +17,8 @@ enum class ErrorCode {
   kInternal = 6,         // a defect of this library
 };
 
-// The only exception the engine throws. Messages say what was found, what was expected and what to do.
+// The only exception the engine throws. Messages say what was found, what was expected and what to
+// do.
 class Error : public std::exception {
  public:
   Error(ErrorCode code, std::string message) : code_(code), message_(std::move(message)) {}
@@ -51,7 +52,8 @@ template <typename... Parts>
 
 }  // namespace caffe
 
-// Throws unless the condition holds; the message parts are evaluated only then. A macro for that alone.
+// Throws unless the condition holds; the message parts are evaluated only then. A macro for that
+// alone.
 #define CAFFE_REQUIRE_CODE(condition, code, ...) \
   do {                                           \
     if (!(condition)) [[unlikely]] {             \

@@ -39,9 +39,9 @@ void write_to_stderr(Severity severity, const char* file, int line, const std::s
   localtime_r(&now.tv_sec, &parts);
   char prefix[160];
   std::snprintf(prefix, sizeof(prefix), "%c%04d%02d%02d %02d:%02d:%02d.%06ld %5ld %s:%d] ",
-                "IWE"[static_cast<int>(severity)], parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<long>(now.tv_usec),
-                static_cast<long>(syscall(SYS_gettid)), file, line);
+                "IWE"[static_cast<int>(severity)], parts.tm_year + 1900, parts.tm_mon + 1,
+                parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+                static_cast<long>(now.tv_usec), static_cast<long>(syscall(SYS_gettid)), file, line);
   const std::string whole = prefix + text + "\n";
   std::fwrite(whole.data(), 1, whole.size(), stderr);
 }

@@ -7,12 +7,13 @@
 
 namespace caffe {
 
-// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
-// SC11). A draw is a pure function of its key and counter, so results depend neither on the number of
-// workers nor on threads or restarts.
+// Counter-based random numbers (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as
+// 1, 2, 3", SC11). A draw is a pure function of its key and counter, so results depend neither on
+// the number of workers nor on threads or restarts.
 class Philox {
  public:
-  explicit Philox(uint64_t key) : key_{static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)} {}
+  explicit Philox(uint64_t key)
+      : key_{static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)} {}
 
   // Four independent 32-bit words for one counter (two 64-bit halves).
   std::array<uint32_t, 4> block(uint64_t low, uint64_t high) const {

@@ -8,14 +8,15 @@
 
 namespace caffe {
 
-// Names to things, filled by static registrars. `Tag` gives each registry a type and `Tag::kKind` the word
-// that its error uses: "Unknown layer type: Foo (known types: ...)".
+// Names to things, filled by static registrars. `Tag` gives each registry a type and `Tag::kKind`
+// the word that its error uses: "Unknown layer type: Foo (known types: ...)".
 template <typename Tag, typename Value>
 class Registry {
  public:
   static bool add(const std::string& name, Value value) {
     const bool fresh = entries().emplace(name, std::move(value)).second;
-    CAFFE_REQUIRE_CODE(fresh, ErrorCode::kInternal, Tag::kKind, " type ", name, " is registered twice");
+    CAFFE_REQUIRE_CODE(fresh, ErrorCode::kInternal, Tag::kKind, " type ", name,
+                       " is registered twice");
     return fresh;
   }
 
@@ -23,7 +24,8 @@ class Registry {
 
   static const Value& get(const std::string& name) {
     const auto it = entries().find(name);
-    CAFFE_REQUIRE(it != entries().end(), "Unknown ", Tag::kKind, " type: ", name, " (known types: ", names(), ")");
+    CAFFE_REQUIRE(it != entries().end(), "Unknown ", Tag::kKind, " type: ", name,
+                  " (known types: ", names(), ")");
     return it->second;
   }
 

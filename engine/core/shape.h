@@ -31,8 +31,8 @@ class Shape {
 
   // Axis index in [0, axes()) for an index that may count from the end (-1: the last).
   int canonical_axis(int axis) const {
-    CAFFE_REQUIRE(axis >= -axes() && axis < axes(), "axis ", axis, " is out of range for the ", axes(),
-                  "-D shape ", str());
+    CAFFE_REQUIRE(axis >= -axes() && axis < axes(), "axis ", axis, " is out of range for the ",
+                  axes(), "-D shape ", str());
     return axis < 0 ? axis + axes() : axis;
   }
 

@@ -34,7 +34,8 @@ void flush_to_disk(const std::string& path) {
 
 std::string read_file(const std::string& path) {
   std::error_code ignored;
-  CAFFE_REQUIRE_CODE(!fs::is_directory(path, ignored), ErrorCode::kIo, "cannot read ", path, ": it is a folder");
+  CAFFE_REQUIRE_CODE(!fs::is_directory(path, ignored), ErrorCode::kIo, "cannot read ", path,
+                     ": it is a folder");
   std::ifstream in(path, std::ios::binary);
   CAFFE_REQUIRE_CODE(in.is_open(), ErrorCode::kIo, "cannot open ", path, ": ", reason());
   std::string content((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
@@ -42,14 +43,15 @@ std::string read_file(const std::string& path) {
   return content;
 }
 
-void write_atomically(const std::string& path, const std::function<void(const std::string&)>& write) {
+void write_atomically(const std::string& path,
+                      const std::function<void(const std::string&)>& write) {
   static std::atomic<int> counter{0};
   const std::string temporary = concat(path, ".", ::getpid(), "-", counter++, ".tmp");
   try {
     write(temporary);
     flush_to_disk(temporary);
-    CAFFE_REQUIRE_CODE(::rename(temporary.c_str(), path.c_str()) == 0, ErrorCode::kIo, "cannot rename ", temporary,
-                       " to ", path, ": ", reason());
+    CAFFE_REQUIRE_CODE(::rename(temporary.c_str(), path.c_str()) == 0, ErrorCode::kIo,
+                       "cannot rename ", temporary, " to ", path, ": ", reason());
   } catch (...) {
     ::unlink(temporary.c_str());
     throw;
@@ -66,13 +68,15 @@ void write_file(const std::string& path, const std::string& content) {
   });
 }
 
-void read_message(const std::string& path, const std::string& what, google::protobuf::Message* message) {
+void read_message(const std::string& path, const std::string& what,
+                  google::protobuf::Message* message) {
   const std::string content = read_file(path);
   google::protobuf::io::ArrayInputStream array(content.data(), static_cast<int>(content.size()));
   google::protobuf::io::CodedInputStream in(&array);
-  const bool parsed = content.size() <= INT32_MAX && message->ParseFromCodedStream(&in) && in.ConsumedEntireMessage();
-  CAFFE_REQUIRE_CODE(parsed, ErrorCode::kData, path, " is no ", what, ", or is cut short: its ", content.size(),
-                     " bytes are no ", message->GetTypeName(), " message");
+  const bool parsed = content.size() <= INT32_MAX && message->ParseFromCodedStream(&in) &&
+                      in.ConsumedEntireMessage();
+  CAFFE_REQUIRE_CODE(parsed, ErrorCode::kData, path, " is no ", what, ", or is cut short: its ",
+                     content.size(), " bytes are no ", message->GetTypeName(), " message");
 }
 
 void write_message(const std::string& path, const google::protobuf::Message& message) {

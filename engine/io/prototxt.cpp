@@ -15,7 +15,8 @@ namespace {
 // Keeps the first error; positions become 1-based.
 class FirstError : public google::protobuf::io::ErrorCollector {
  public:
-  void AddError(int line, google::protobuf::io::ColumnNumber column, const std::string& message) override {
+  void AddError(int line, google::protobuf::io::ColumnNumber column,
+                const std::string& message) override {
     if (text_.empty()) text_ = concat(line + 1, ":", column + 1, ": ", message);
   }
   void AddWarning(int, google::protobuf::io::ColumnNumber, const std::string&) override {}
@@ -27,12 +28,14 @@ class FirstError : public google::protobuf::io::ErrorCollector {
 
 }  // namespace
 
-void parse_text(const std::string& text, const std::string& file, google::protobuf::Message* message) {
+void parse_text(const std::string& text, const std::string& file,
+                google::protobuf::Message* message) {
   FirstError error;
   google::protobuf::TextFormat::Parser parser;
   parser.RecordErrorsTo(&error);
   const bool parsed = parser.ParseFromString(text, message);
-  CAFFE_REQUIRE(parsed, file, ":", error.text().empty() ? "1:1: this is no " + message->GetTypeName() : error.text());
+  CAFFE_REQUIRE(parsed, file, ":",
+                error.text().empty() ? "1:1: this is no " + message->GetTypeName() : error.text());
 }
 
 std::string print_text(const google::protobuf::Message& message) {

@@ -21,7 +21,8 @@ void put(const T* from, int64_t count, Values* values) {
 }
 
 Shape shape_of(const BlobProto& proto) {
-  if (proto.has_shape()) return Shape(std::vector<int64_t>(proto.shape().dim().begin(), proto.shape().dim().end()));
+  if (proto.has_shape())
+    return Shape(std::vector<int64_t>(proto.shape().dim().begin(), proto.shape().dim().end()));
   return Shape{proto.num(), proto.channels(), proto.height(), proto.width()};
 }
 
@@ -48,12 +49,13 @@ void put_blob(const Blob& blob, bool with_diff, BlobProto* proto) {
 
 // Data or diff: whichever of the two precisions the file has. False if it has neither.
 template <typename T>
-bool take(const google::protobuf::RepeatedField<float>& floats, const google::protobuf::RepeatedField<double>& doubles,
-          int64_t count, const std::string& what, Buffer* buffer) {
+bool take(const google::protobuf::RepeatedField<float>& floats,
+          const google::protobuf::RepeatedField<double>& doubles, int64_t count,
+          const std::string& what, Buffer* buffer) {
   if (floats.empty() && doubles.empty()) return false;
   const int64_t found = doubles.empty() ? floats.size() : doubles.size();
-  CAFFE_REQUIRE_CODE(found == count, ErrorCode::kData, what, ": its shape needs ", count, " values, the file has ",
-                     found);
+  CAFFE_REQUIRE_CODE(found == count, ErrorCode::kData, what, ": its shape needs ", count,
+                     " values, the file has ", found);
   T* to = static_cast<T*>(buffer->write());
   if (doubles.empty()) {
     std::copy(floats.begin(), floats.end(), to);
@@ -66,7 +68,8 @@ bool take(const google::protobuf::RepeatedField<float>& floats, const google::pr
 template <typename T>
 void take_blob(const BlobProto& proto, Blob* blob, const std::string& what) {
   const bool found = take<T>(proto.data(), proto.double_data(), blob->count(), what, &blob->data());
-  CAFFE_REQUIRE_CODE(found || blob->count() == 0, ErrorCode::kData, what, ": the file has its shape, but no values");
+  CAFFE_REQUIRE_CODE(found || blob->count() == 0, ErrorCode::kData, what,
+                     ": the file has its shape, but no values");
   take<T>(proto.diff(), proto.double_diff(), blob->count(), what, &blob->diff());
 }
 
@@ -85,8 +88,9 @@ void to_proto(const Blob& blob, bool with_diff, BlobProto* proto) {
 
 void from_proto(const BlobProto& proto, Blob* blob, const std::string& what) {
   CAFFE_REQUIRE_CODE(shapes_agree(proto, blob->shape()), ErrorCode::kData, what,
-                     "; shape mismatch. Source param shape is ", shape_of(proto).str(), "; target param shape is ",
-                     blob->shape().str(), ". To learn this layer's parameters from scratch rather than copying from ",
+                     "; shape mismatch. Source param shape is ", shape_of(proto).str(),
+                     "; target param shape is ", blob->shape().str(),
+                     ". To learn this layer's parameters from scratch rather than copying from ",
                      "a saved net, rename the layer.");
   if (blob->dtype() == DType::kF32) {
     take_blob<float>(proto, blob, what);
@@ -97,7 +101,9 @@ void from_proto(const BlobProto& proto, Blob* blob, const std::string& what) {
 
 namespace {
 
-bool named_hdf5(const std::string& path) { return path.size() > 3 && path.compare(path.size() - 3, 3, ".h5") == 0; }
+bool named_hdf5(const std::string& path) {
+  return path.size() > 3 && path.compare(path.size() - 3, 3, ".h5") == 0;
+}
 
 // By its name, so that a missing or broken file is reported as HDF5, or by the first bytes.
 bool is_hdf5(const std::string& path) {
@@ -107,7 +113,8 @@ bool is_hdf5(const std::string& path) {
   return std::string_view(start, sizeof(start)) == "\x89HDF\r\n\x1a\n";
 }
 
-// /data/<layer>/<index>, and /diff/... with the same names. A blob that an earlier layer owns is not repeated.
+// /data/<layer>/<index>, and /diff/... with the same names. A blob that an earlier layer owns is
+// not repeated.
 void write_blobs(const NetParameter& net, const std::string& group, bool diffs, Hdf5File* file) {
   std::set<std::string> owned;
   file->create_group(group);
@@ -134,15 +141,18 @@ BlobProto read_blob(const Hdf5File& file, const std::string& dataset) {
 
 // The number that a dataset's name is.
 int index_of(const std::string& path, const std::string& group, const std::string& name) {
-  const bool digits = !name.empty() && name.size() < 6 && name.find_first_not_of("0123456789") == std::string::npos;
-  CAFFE_REQUIRE_CODE(digits, ErrorCode::kData, path, ": dataset ", name, " in group ", group, " should be a number");
+  const bool digits =
+      !name.empty() && name.size() < 6 && name.find_first_not_of("0123456789") == std::string::npos;
+  CAFFE_REQUIRE_CODE(digits, ErrorCode::kData, path, ": dataset ", name, " in group ", group,
+                     " should be a number");
   return std::stoi(name);
 }
 
 NetParameter read_hdf5_model(const std::string& path) {
   NetParameter net;
   const Hdf5File file = Hdf5File::open(path);
-  CAFFE_REQUIRE_CODE(file.has("data"), ErrorCode::kData, path, " is no model: it has no group /data");
+  CAFFE_REQUIRE_CODE(file.has("data"), ErrorCode::kData, path,
+                     " is no model: it has no group /data");
   for (const std::string& name : file.children("data")) {
     LayerParameter* layer = net.add_layer();
     layer->set_name(name);
@@ -162,7 +172,8 @@ SolverState read_hdf5_state(const std::string& path) {
                      " is no solver state: it has no /iter and /history");
   state.set_iter(static_cast<int32_t>(file.read_int("iter")));
   if (file.has("learned_net")) state.set_learned_net(file.read_string("learned_net"));
-  if (file.has("current_step")) state.set_current_step(static_cast<int32_t>(file.read_int("current_step")));
+  if (file.has("current_step"))
+    state.set_current_step(static_cast<int32_t>(file.read_int("current_step")));
   for (const std::string& dataset : file.children("history")) {
     const int index = index_of(path, "history", dataset);
     while (state.history_size() <= index) state.add_history();
@@ -193,7 +204,8 @@ void write_model(const std::string& path, const NetParameter& net) {
 
 void write_hdf5_model(const std::string& path, const NetParameter& net) {
   bool diffs = false;
-  for (const LayerParameter& layer : net.layer()) diffs |= layer.blobs_size() > 0 && layer.blobs(0).diff_size() > 0;
+  for (const LayerParameter& layer : net.layer())
+    diffs |= layer.blobs_size() > 0 && layer.blobs(0).diff_size() > 0;
   write_atomically(path, [&](const std::string& temporary) {
     Hdf5File file = Hdf5File::create(temporary);
     write_blobs(net, "data", false, &file);
@@ -206,7 +218,8 @@ SolverState read_state(const std::string& path) {
   if (is_hdf5(path)) return read_hdf5_state(path);
   SolverState state;
   read_message(path, "solver state (.solverstate)", &state);
-  CAFFE_REQUIRE_CODE(state.has_iter(), ErrorCode::kData, path, " is no solver state: it has no iteration");
+  CAFFE_REQUIRE_CODE(state.has_iter(), ErrorCode::kData, path,
+                     " is no solver state: it has no iteration");
   return state;
 }
 
@@ -222,7 +235,8 @@ void write_state(const std::string& path, const SolverState& state) {
     file.write_int("current_step", state.current_step());
     file.create_group("history");
     for (int i = 0; i < state.history_size(); ++i) {
-      file.write_floats(concat("history/", i), shape_of(state.history(i)), state.history(i).data().data());
+      file.write_floats(concat("history/", i), shape_of(state.history(i)),
+                        state.history(i).data().data());
     }
     file.close();
   });

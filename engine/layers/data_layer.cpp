@@ -30,8 +30,9 @@ class DataLayer : public PortableLayer<DataLayer> {
     source_ = open_records(DataParameter::DB_Name(data.backend()), data.source());
     if (context().data.range) {
       const auto [begin, end] = *context().data.range;
-      CAFFE_REQUIRE(begin >= 0 && begin <= end && end <= source_->size(), "cannot read the records [", begin, ", ", end,
-                    ") of ", source_->name(), ": it has ", source_->size(), " records");
+      CAFFE_REQUIRE(begin >= 0 && begin <= end && end <= source_->size(),
+                    "cannot read the records [", begin, ", ", end, ") of ", source_->name(),
+                    ": it has ", source_->size(), " records");
     }
     BatchLoaderOptions options;
     options.shuffle = context().data.shuffle;

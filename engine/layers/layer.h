@@ -22,14 +22,16 @@ struct Arity {
   static Arity between(int least, int most) { return {least, most}; }
 };
 
-// One layer type: its parameters, its shape rule, and its mathematics in portable code. A faster implementation of the
-// same operation registers itself beside it (layers/operation.h); this class stays the reference.
+// One layer type: its parameters, its shape rule, and its mathematics in portable code. A faster
+// implementation of the same operation registers itself beside it (layers/operation.h); this class
+// stays the reference.
 //
-// Write a layer by deriving from PortableLayer<Self>, with reshape() and the templates forward<T>(), backward<T>(), and
-// end its file with CAFFE_REGISTER_LAYER. See CONTRIBUTING.md.
+// Write a layer by deriving from PortableLayer<Self>, with reshape() and the templates
+// forward<T>(), backward<T>(), and end its file with CAFFE_REGISTER_LAYER. See CONTRIBUTING.md.
 class Layer {
  public:
-  Layer(const LayerParameter& param, const RunContext& context) : param_(param), context_(context) {}
+  Layer(const LayerParameter& param, const RunContext& context)
+      : param_(param), context_(context) {}
   virtual ~Layer() = default;
   Layer(const Layer&) = delete;
   Layer& operator=(const Layer&) = delete;
@@ -60,24 +62,28 @@ class Layer {
 
   // Once: checks parameters against the bottoms and creates the parameter blobs (add_parameter).
   virtual void set_up(const Blobs& bottom, const Blobs& top) { (void)bottom, (void)top; }
-  // Shapes the tops, and whatever depends on the bottoms' shapes. Called after set_up and whenever a shape changed. May
-  // let a top share a bottom's buffers.
+  // Shapes the tops, and whatever depends on the bottoms' shapes. Called after set_up and whenever
+  // a shape changed. May let a top share a bottom's buffers.
   virtual void reshape(const Blobs& bottom, const Blobs& top) = 0;
-  // Data layers: fetches the next batch and shapes the tops for it, before the pass. Others: nothing.
-  virtual void prepare(const Blobs& top) { (void)top; }
-  // Data layers: ends a prepare() that waits in another thread, now or in future, with ErrorCode::kCancelled.
-  virtual void cancel() {}
-  // Layers that read records with keys (Data): those of the batch that prepare() fetched last, in row order. Others:
+  // Data layers: fetches the next batch and shapes the tops for it, before the pass. Others:
   // nothing.
+  virtual void prepare(const Blobs& top) { (void)top; }
+  // Data layers: ends a prepare() that waits in another thread, now or in future, with
+  // ErrorCode::kCancelled.
+  virtual void cancel() {}
+  // Layers that read records with keys (Data): those of the batch that prepare() fetched last, in
+  // row order. Others: nothing.
   virtual std::optional<std::vector<std::string>> record_keys() const { return std::nullopt; }
 
-  // The portable code. Forward overwrites the tops' data. Backward reads the tops' diffs, overwrites the diffs of the
-  // bottoms whose propagate_down is set, and adds to the diffs of the parameters that are learned.
+  // The portable code. Forward overwrites the tops' data. Backward reads the tops' diffs,
+  // overwrites the diffs of the bottoms whose propagate_down is set, and adds to the diffs of the
+  // parameters that are learned.
   virtual void run_forward(const Blobs& bottom, const Blobs& top) = 0;
-  virtual void run_backward(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) = 0;
+  virtual void run_backward(const Blobs& top, const std::vector<bool>& propagate_down,
+                            const Blobs& bottom) = 0;
 
-  // Learned and kept values, in the order of the .caffemodel. Layers that share a parameter hold the same blob's
-  // buffers.
+  // Learned and kept values, in the order of the .caffemodel. Layers that share a parameter hold
+  // the same blob's buffers.
   std::vector<std::shared_ptr<Blob>>& blobs() { return blobs_; }
   const std::vector<std::shared_ptr<Blob>>& blobs() const { return blobs_; }
 
@@ -87,8 +93,8 @@ class Layer {
   }
   void set_learns(std::vector<bool> learns) { learns_ = std::move(learns); }
 
-  // Where implementations keep what their backward needs of forward (which pixels a pooling took). It is the layer's,
-  // because a net may run forward by one plan and backward by another.
+  // Where implementations keep what their backward needs of forward (which pixels a pooling took).
+  // It is the layer's, because a net may run forward by one plan and backward by another.
   std::shared_ptr<Storage>& workspace() { return workspace_; }
 
   // "[layer conv1 (Convolution)]", the start of every error about this layer.
@@ -97,7 +103,8 @@ class Layer {
  protected:
   // Adds a parameter blob filled by `filler`, under a random key of (seed, layer name, index).
   Blob& add_parameter(const Shape& shape, const FillerParameter& filler);
-  // For layers that complete their own parameters in set_up (BatchNorm: its statistics are not learned).
+  // For layers that complete their own parameters in set_up (BatchNorm: its statistics are not
+  // learned).
   LayerParameter& mutable_param() { return param_; }
 
  private:
@@ -120,7 +127,8 @@ class PortableLayer : public Layer {
       self().template forward<double>(bottom, top);
     }
   }
-  void run_backward(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) override {
+  void run_backward(const Blobs& top, const std::vector<bool>& propagate_down,
+                    const Blobs& bottom) override {
     if (context().dtype == DType::kF32) {
       self().template backward<float>(top, propagate_down, bottom);
     } else {
@@ -162,6 +170,6 @@ auto with_label(const Layer& layer, Work&& work) {
 
 }  // namespace caffe
 
-#define CAFFE_REGISTER_LAYER(type, class_name) \
+#define CAFFE_REGISTER_LAYER(type, class_name)           \
   [[maybe_unused]] static const bool registered_##type = \
       ::caffe::LayerRegistry::add(#type, &::caffe::make_layer<class_name>)

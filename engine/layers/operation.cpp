@@ -33,7 +33,8 @@ bool ImplementationRegistry::add(const std::string& layer_type, ImplementationFa
   return true;
 }
 
-const std::vector<ImplementationFactory>& ImplementationRegistry::of(const std::string& layer_type) {
+const std::vector<ImplementationFactory>& ImplementationRegistry::of(
+    const std::string& layer_type) {
   static const std::vector<ImplementationFactory> none;
   const auto it = factories().find(layer_type);
   return it == factories().end() ? none : it->second;

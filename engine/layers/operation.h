@@ -9,7 +9,8 @@
 
 namespace caffe {
 
-// One step of a plan: a layer, perhaps with in-place layers after it that it takes along (fused), bound to its blobs.
+// One step of a plan: a layer, perhaps with in-place layers after it that it takes along (fused),
+// bound to its blobs.
 struct Operation {
   Layer* layer = nullptr;
   Blobs bottom;
@@ -17,8 +18,8 @@ struct Operation {
   // Which bottoms' diffs are wanted; empty and false where the net never runs backward.
   std::vector<bool> propagate_down;
   bool backward = false;
-  // Layers after this one, in order, that work in place on its only top. An implementation that cannot take all of them
-  // along refuses.
+  // Layers after this one, in order, that work in place on its only top. An implementation that
+  // cannot take all of them along refuses.
   std::vector<Layer*> fused;
 
   const LayerParameter& param() const { return layer->param(); }
@@ -31,11 +32,13 @@ class Implementation {
   virtual ~Implementation() = default;
   virtual void forward() = 0;
   virtual void backward() = 0;
-  virtual std::string name() const = 0;     // "onednn", "portable"
-  virtual std::string details() const = 0;  // kernel and layouts, for the plan's print: "jit:avx512 aBcd16b -> aBcd16b"
+  virtual std::string name() const = 0;  // "onednn", "portable"
+  virtual std::string details()
+      const = 0;  // kernel and layouts, for the plan's print: "jit:avx512 aBcd16b -> aBcd16b"
 };
 
-// Thrown by a factory that cannot do an operation. The reason is printed by the plan; the next factory is asked.
+// Thrown by a factory that cannot do an operation. The reason is printed by the plan; the next
+// factory is asked.
 struct Refusal {
   std::string reason;
 };
@@ -57,6 +60,7 @@ std::unique_ptr<Implementation> make_portable(const Operation& operation);
 
 }  // namespace caffe
 
-#define CAFFE_REGISTER_IMPLEMENTATION(layer_type, backend, make_function)                      \
-  [[maybe_unused]] static const bool registered_##backend##_##layer_type =                     \
-      ::caffe::ImplementationRegistry::add(#layer_type, ::caffe::ImplementationFactory{#backend, make_function})
+#define CAFFE_REGISTER_IMPLEMENTATION(layer_type, backend, make_function)  \
+  [[maybe_unused]] static const bool registered_##backend##_##layer_type = \
+      ::caffe::ImplementationRegistry::add(                                \
+          #layer_type, ::caffe::ImplementationFactory{#backend, make_function})

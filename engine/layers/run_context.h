@@ -29,8 +29,9 @@ struct RunContext {
   uint64_t seed = 0;  // of fillers, dropout masks, crops, mirrors
   int rank = 0;
   int world = 1;
-  // Forward passes of the training stream before this one: iteration * iter_size + sub-batch. With the rank it tells the
-  // global position of a record: row i of this rank has position (pass * batch + i) * world + rank.
+  // Forward passes of the training stream before this one: iteration * iter_size + sub-batch. With
+  // the rank it tells the global position of a record: row i of this rank has position (pass *
+  // batch + i) * world + rank.
   int64_t pass = 0;
   DataOptions data;
 };

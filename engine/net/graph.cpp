@@ -58,10 +58,11 @@ LayerParameter make_split(const LayerParameter& layer, int top, const Uses& uses
 }  // namespace
 
 bool layer_included(const LayerParameter& layer, const NetState& state) {
-  CAFFE_REQUIRE(layer.include_size() == 0 || layer.exclude_size() == 0, "[layer ", layer.name(), " (", layer.type(),
-                ")] has both include and exclude rules; use one kind");
+  CAFFE_REQUIRE(layer.include_size() == 0 || layer.exclude_size() == 0, "[layer ", layer.name(),
+                " (", layer.type(), ")] has both include and exclude rules; use one kind");
   const auto met = [&](const NetStateRule& rule) { return meets(state, rule); };
-  if (layer.include_size() > 0) return std::any_of(layer.include().begin(), layer.include().end(), met);
+  if (layer.include_size() > 0)
+    return std::any_of(layer.include().begin(), layer.include().end(), met);
   return std::none_of(layer.exclude().begin(), layer.exclude().end(), met);
 }
 
@@ -82,8 +83,8 @@ NetParameter insert_splits(const NetParameter& net) {
     const LayerParameter& layer = net.layer(i);
     for (int j = 0; j < layer.bottom_size(); ++j) {
       const auto writer = newest.find(layer.bottom(j));
-      CAFFE_REQUIRE(writer != newest.end(), "Unknown bottom blob '", layer.bottom(j), "' (layer '", layer.name(),
-                    "', bottom index ", j, "): no layer before it has such a top");
+      CAFFE_REQUIRE(writer != newest.end(), "Unknown bottom blob '", layer.bottom(j), "' (layer '",
+                    layer.name(), "', bottom index ", j, "): no layer before it has such a top");
       source[{i, j}] = writer->second;
       ++uses[writer->second].count;
     }
@@ -104,7 +105,8 @@ NetParameter insert_splits(const NetParameter& net) {
     for (int j = 0; j < layer->bottom_size(); ++j) {
       const TopKey key = source.at({i, j});
       Uses& use = uses.at(key);
-      if (use.count > 1) layer->set_bottom(j, split_top(net.layer(key.first), key.second, use.given++));
+      if (use.count > 1)
+        layer->set_bottom(j, split_top(net.layer(key.first), key.second, use.given++));
     }
     for (int j = 0; j < net.layer(i).top_size(); ++j) {
       const auto use = uses.find({i, j});

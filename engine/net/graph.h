@@ -8,7 +8,8 @@ namespace caffe {
 bool layer_included(const LayerParameter& layer, const NetState& state);
 // The net with only the layers that belong to its state.
 NetParameter filter_layers(const NetParameter& net);
-// The net with a Split layer after every top that several layers, or a layer and a loss weight, use.
+// The net with a Split layer after every top that several layers, or a layer and a loss weight,
+// use.
 NetParameter insert_splits(const NetParameter& net);
 
 }  // namespace caffe

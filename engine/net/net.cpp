@@ -30,7 +30,8 @@ double total(const Blob& blob) {
 
 }  // namespace
 
-Net::Net(const NetParameter& param, const NetOptions& options) : portable_only_(options.portable_only) {
+Net::Net(const NetParameter& param, const NetOptions& options)
+    : portable_only_(options.portable_only) {
   forward_only_ = options.forward_only;
   context_.phase = options.phase;
   context_.dtype = options.dtype;
@@ -45,8 +46,8 @@ Net::Net(const NetParameter& param, const NetOptions& options) : portable_only_(
   for (const std::string& stage : options.stages) state->add_stage(stage);
   param_ = insert_splits(filter_layers(param_));
   name_ = param_.name();
-  CAFFE_REQUIRE(param_.layer_size() > 0, "net ", name_, " has no layers in phase ", Phase_Name(options.phase),
-                "; check its include and exclude rules");
+  CAFFE_REQUIRE(param_.layer_size() > 0, "net ", name_, " has no layers in phase ",
+                Phase_Name(options.phase), "; check its include and exclude rules");
   NetBuilder(this).build();
   set_observed(options);
   collect_buffers();
@@ -61,8 +62,8 @@ void Net::set_observed(const NetOptions& options) {
   if (!options.observed) return;
   for (const std::string& name : *options.observed) {
     const int id = find_blob(name);
-    CAFFE_REQUIRE(id >= 0, "cannot observe blob ", name, ": net ", name_, " has no such blob (it has ", blob_list(),
-                  ")");
+    CAFFE_REQUIRE(id >= 0, "cannot observe blob ", name, ": net ", name_,
+                  " has no such blob (it has ", blob_list(), ")");
     observed_[static_cast<size_t>(id)] = true;
   }
   for (const int id : input_blobs_) observed_[static_cast<size_t>(id)] = true;
@@ -88,8 +89,9 @@ int Net::find_blob(const std::string& name) const {
 Blob& Net::blob(const std::string& name) const {
   const int id = find_blob(name);
   CAFFE_REQUIRE(id >= 0, "net ", name_, " has no blob ", name, "; it has ", blob_list());
-  CAFFE_REQUIRE(observed(id), "blob ", name, " of net ", name_,
-                " is not observed, so its content is not kept; name it in `observed` when the net is made");
+  CAFFE_REQUIRE(
+      observed(id), "blob ", name, " of net ", name_,
+      " is not observed, so its content is not kept; name it in `observed` when the net is made");
   return *blobs_[static_cast<size_t>(id)];
 }
 
@@ -152,7 +154,9 @@ std::vector<Operation> Net::operations() const {
 void Net::reshape() {
   for (int i = 0; i < layer_count(); ++i) {
     Layer& layer = *layers_[static_cast<size_t>(i)];
-    with_label(layer, [&] { layer.reshape(blobs_at(blobs_, bottom_ids(i)), blobs_at(blobs_, top_ids(i))); });
+    with_label(layer, [&] {
+      layer.reshape(blobs_at(blobs_, bottom_ids(i)), blobs_at(blobs_, top_ids(i)));
+    });
   }
   collect_buffers();
   build_plan();
@@ -173,7 +177,8 @@ void Net::run_prepare(int first, int last) {
     if (source.layer < first || source.layer > last) continue;
     Layer& layer = *layers_[static_cast<size_t>(source.layer)];
     with_label(layer, [&] { layer.prepare(source.top); });
-    for (size_t j = 0; j < source.top.size(); ++j) reshaped |= source.top[j]->shape() != source.planned[j];
+    for (size_t j = 0; j < source.top.size(); ++j)
+      reshaped |= source.top[j]->shape() != source.planned[j];
   }
   data_seconds_ += seconds_since(start);
   if (reshaped) reshape();
@@ -181,15 +186,16 @@ void Net::run_prepare(int first, int last) {
 
 double Net::forward(int first, int last) {
   if (last < 0) last = layer_count() - 1;
-  CAFFE_REQUIRE(first >= 0 && first <= last && last < layer_count(), "net ", name_, " has layers 0 to ",
-                layer_count() - 1, "; it cannot run ", first, " to ", last);
+  CAFFE_REQUIRE(first >= 0 && first <= last && last < layer_count(), "net ", name_,
+                " has layers 0 to ", layer_count() - 1, "; it cannot run ", first, " to ", last);
   run_prepare(first, last);
   const Plan& plan = plan_for(first, last);
   for (Buffer* buffer : buffers_) buffer->begin_pass();
   double loss = 0;
   for (const Plan::Step& step : plan.steps()) {
     if (step.first < first || step.last > last) continue;
-    const auto start = profile_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+    const auto start =
+        profile_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
     with_label(*layers_[static_cast<size_t>(step.first)], [&] { step.implementation->forward(); });
     if (profile_) (*profile_)[static_cast<size_t>(step.first)].forward += seconds_since(start);
     for (int i = step.first; i <= step.last; ++i) loss += layer_loss(i);
@@ -212,8 +218,8 @@ double Net::layer_loss(int layer) const {
 
 void Net::backward(int first, int last) {
   if (first < 0) first = layer_count() - 1;
-  CAFFE_REQUIRE(last >= 0 && last <= first && first < layer_count(), "net ", name_, " has layers ", layer_count() - 1,
-                " to 0; it cannot run ", first, " down to ", last);
+  CAFFE_REQUIRE(last >= 0 && last <= first && first < layer_count(), "net ", name_, " has layers ",
+                layer_count() - 1, " to 0; it cannot run ", first, " down to ", last);
   CAFFE_REQUIRE(!forward_only_, "net ", name_, " was made to run forward only");
   const Plan& plan = plan_for(last, first);
   for (Buffer* buffer : buffers_) buffer->begin_pass();
@@ -221,9 +227,11 @@ void Net::backward(int first, int last) {
     if (step->first < last || step->last > first) continue;
     if (step->backward) {
       Layer& layer = *layers_[static_cast<size_t>(step->first)];
-      const auto start = profile_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+      const auto start =
+          profile_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
       with_label(layer, [&] {
-        CAFFE_REQUIRE(layer.has_backward() || !wants_gradient(step->first), "has no gradient; set propagate_down: ",
+        CAFFE_REQUIRE(layer.has_backward() || !wants_gradient(step->first),
+                      "has no gradient; set propagate_down: ",
                       "false, or take it out of the way of the loss");
         step->implementation->backward();
       });

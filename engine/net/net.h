@@ -27,12 +27,13 @@ struct NetOptions {
   bool portable_only = false;  // for tests: no vendor implementations
 };
 
-// A directed acyclic graph of layers, built from a NetParameter that has been upgraded to the newest form
-// (io/prototxt.h does that). Construction filters the layers by phase, level and stages, inserts Split layers, shapes
-// all blobs, decides which layers run backward, and makes the plan.
+// A directed acyclic graph of layers, built from a NetParameter that has been upgraded to the
+// newest form (io/prototxt.h does that). Construction filters the layers by phase, level and
+// stages, inserts Split layers, shapes all blobs, decides which layers run backward, and makes the
+// plan.
 //
-// One thread at a time. Errors are caffe::Error, with the layer named; a net that threw in forward or backward can be
-// run again.
+// One thread at a time. Errors are caffe::Error, with the layer named; a net that threw in forward
+// or backward can be run again.
 class Net {
  public:
   Net(const NetParameter& param, const NetOptions& options);
@@ -53,7 +54,9 @@ class Net {
   // Blob by name; an error that lists the blobs if there is none, or says so if it is not observed.
   Blob& blob(const std::string& name) const;
   bool observed(int blob) const { return observed_[static_cast<size_t>(blob)]; }
-  const std::vector<int>& bottom_ids(int layer) const { return bottom_ids_[static_cast<size_t>(layer)]; }
+  const std::vector<int>& bottom_ids(int layer) const {
+    return bottom_ids_[static_cast<size_t>(layer)];
+  }
   const std::vector<int>& top_ids(int layer) const { return top_ids_[static_cast<size_t>(layer)]; }
   const std::vector<int>& input_blobs() const { return input_blobs_; }    // tops of Input layers
   const std::vector<int>& output_blobs() const { return output_blobs_; }  // read by no layer
@@ -75,8 +78,8 @@ class Net {
   void clear_parameter_diffs();
 
   // ---- running ----
-  // Layers first..last (inclusive; -1: the last one). Returns the sum of weighted losses among them. Data layers fetch
-  // their next batch first; where its shape differs, the net is reshaped.
+  // Layers first..last (inclusive; -1: the last one). Returns the sum of weighted losses among
+  // them. Data layers fetch their next batch first; where its shape differs, the net is reshaped.
   double forward(int first = 0, int last = -1);
   // Layers first..last downwards (first -1: the last layer).
   void backward(int first = -1, int last = 0);
@@ -86,15 +89,17 @@ class Net {
   void set_pass(int64_t pass) { context_.pass = pass; }
   const RunContext& context() const { return context_; }
   // Called during backward when the gradients of layer `layer` are complete.
-  void on_layer_gradients(std::function<void(int layer)> callback) { on_layer_gradients_ = std::move(callback); }
+  void on_layer_gradients(std::function<void(int layer)> callback) {
+    on_layer_gradients_ = std::move(callback);
+  }
   // Any thread: a forward that waits for data ends with kCancelled.
   void cancel();
   // Seconds spent waiting for data since construction.
   double data_seconds() const { return data_seconds_; }
 
   // ---- weights ----
-  // By layer name. Layers the net does not have are skipped, layers without a source keep their values; a different
-  // number of blobs or another shape is an error.
+  // By layer name. Layers the net does not have are skipped, layers without a source keep their
+  // values; a different number of blobs or another shape is an error.
   void copy_trained_from(const NetParameter& trained);
   // Comma-separated .caffemodel and .caffemodel.h5 files.
   void load_weights(const std::string& files);
@@ -105,12 +110,15 @@ class Net {
   // ---- looking inside ----
   const Plan& plan() const { return *plan_; }
   std::string plan_text() const;  // what `caffe plan` prints
-  int64_t plan_generation() const { return plan_generation_; }  // changes whenever the net is planned anew
+  int64_t plan_generation() const {
+    return plan_generation_;
+  }  // changes whenever the net is planned anew
   struct LayerTime {
     double forward = 0;  // seconds
     double backward = 0;
   };
-  // While set, every layer's times are added here (by layer index; a fused layer's under the one that took it along).
+  // While set, every layer's times are added here (by layer index; a fused layer's under the one
+  // that took it along).
   void profile(std::vector<LayerTime>* times) { profile_ = times; }
 
  private:

@@ -15,8 +15,8 @@ std::string describe(const Arity& arity) {
 
 void check_arity(const char* kind, const Arity& arity, size_t found) {
   const int n = static_cast<int>(found);
-  CAFFE_REQUIRE(n >= arity.least && (arity.most < 0 || n <= arity.most), "takes ", describe(arity), " ", kind,
-                " blob(s), but the prototxt gives ", n);
+  CAFFE_REQUIRE(n >= arity.least && (arity.most < 0 || n <= arity.most), "takes ", describe(arity),
+                " ", kind, " blob(s), but the prototxt gives ", n);
 }
 
 }  // namespace
@@ -46,10 +46,12 @@ void NetBuilder::add_layer(int index) {
   Layer& layer = *net_.layers_.back();
   with_label(layer, [&] {
     CAFFE_REQUIRE(!param->name().empty(), "a layer needs a name");
-    CAFFE_REQUIRE(net_.layer_index_.emplace(param->name(), index).second, "there is another layer of this name");
-    CAFFE_REQUIRE(param->propagate_down_size() == 0 || param->propagate_down_size() == param->bottom_size(),
-                  "propagate_down must be given for each of the ", param->bottom_size(), " bottoms or not at all, not ",
-                  param->propagate_down_size(), " times");
+    CAFFE_REQUIRE(net_.layer_index_.emplace(param->name(), index).second,
+                  "there is another layer of this name");
+    CAFFE_REQUIRE(
+        param->propagate_down_size() == 0 || param->propagate_down_size() == param->bottom_size(),
+        "propagate_down must be given for each of the ", param->bottom_size(),
+        " bottoms or not at all, not ", param->propagate_down_size(), " times");
     bool backward = false;
     for (int j = 0; j < param->bottom_size(); ++j) backward |= connect_bottom(index, j);
     for (int j = 0; j < param->top_size(); ++j) connect_top(index, j);
@@ -57,7 +59,8 @@ void NetBuilder::add_layer(int index) {
     set_up_layer(index);
     backward |= add_parameters(index);
     net_.needs_backward_[static_cast<size_t>(index)] = backward;
-    for (const int id : net_.top_ids(index)) blob_needs_backward_[static_cast<size_t>(id)] = backward;
+    for (const int id : net_.top_ids(index))
+      blob_needs_backward_[static_cast<size_t>(id)] = backward;
   });
 }
 
@@ -65,8 +68,8 @@ bool NetBuilder::connect_bottom(int layer, int bottom) {
   const LayerParameter& param = net_.param_.layer(layer);
   const std::string& name = param.bottom(bottom);
   const auto blob = net_.blob_index_.find(name);
-  CAFFE_REQUIRE(blob != net_.blob_index_.end() && unread_.count(name) > 0, "Unknown bottom blob '", name,
-                "': no layer before it has such a top");
+  CAFFE_REQUIRE(blob != net_.blob_index_.end() && unread_.count(name) > 0, "Unknown bottom blob '",
+                name, "': no layer before it has such a top");
   unread_.erase(name);
   bool backward = blob_needs_backward_[static_cast<size_t>(blob->second)];
   if (param.propagate_down_size() > 0) backward = param.propagate_down(bottom);
@@ -82,7 +85,8 @@ void NetBuilder::connect_top(int layer, int top) {
   int id = 0;
   if (existing != net_.blob_index_.end()) {
     const bool in_place = top < param.bottom_size() && param.bottom(top) == name;
-    CAFFE_REQUIRE(in_place, "Top blob '", name, "' produced by multiple sources; give one of them another name");
+    CAFFE_REQUIRE(in_place, "Top blob '", name,
+                  "' produced by multiple sources; give one of them another name");
     id = existing->second;
   } else {
     id = add_blob(name);
@@ -114,12 +118,14 @@ void NetBuilder::set_up_layer(int index) {
   const Blobs top = blobs_at(net_.blobs_, net_.top_ids(index));
   check_arity("bottom", layer.bottoms(), bottom.size());
   check_arity("top", layer.tops(), top.size());
-  CAFFE_REQUIRE(!layer.equal_bottoms_and_tops() || bottom.size() == top.size(), "needs as many tops as bottoms, not ",
-                top.size(), " for ", bottom.size());
+  CAFFE_REQUIRE(!layer.equal_bottoms_and_tops() || bottom.size() == top.size(),
+                "needs as many tops as bottoms, not ", top.size(), " for ", bottom.size());
   layer.set_up(bottom, top);
   const LayerParameter& param = net_.param_.layer(index);
-  CAFFE_REQUIRE(param.blobs_size() == 0 || param.blobs_size() == static_cast<int>(layer.blobs().size()), "has ",
-                layer.blobs().size(), " parameter blobs, but the prototxt gives ", param.blobs_size());
+  CAFFE_REQUIRE(
+      param.blobs_size() == 0 || param.blobs_size() == static_cast<int>(layer.blobs().size()),
+      "has ", layer.blobs().size(), " parameter blobs, but the prototxt gives ",
+      param.blobs_size());
   layer.reshape(bottom, top);
   set_loss_weights(index);
 }
@@ -129,8 +135,9 @@ void NetBuilder::set_loss_weights(int index) {
   const LayerParameter& param = net_.param_.layer(index);
   const std::vector<int>& tops = net_.top_ids(index);
   const int given = param.loss_weight_size();
-  CAFFE_REQUIRE(given == 0 || given == static_cast<int>(tops.size()), "loss_weight must be given for each of the ",
-                tops.size(), " tops or not at all, not ", given, " times");
+  CAFFE_REQUIRE(given == 0 || given == static_cast<int>(tops.size()),
+                "loss_weight must be given for each of the ", tops.size(),
+                " tops or not at all, not ", given, " times");
   for (size_t j = 0; j < tops.size(); ++j) {
     const int k = static_cast<int>(j);
     const float weight = given > 0 ? param.loss_weight(k) : layer.default_loss_weight(k);
@@ -142,8 +149,8 @@ bool NetBuilder::add_parameters(int index) {
   Layer& layer = *net_.layers_[static_cast<size_t>(index)];
   const LayerParameter& param = layer.param();  // the layer may have changed its specs (BatchNorm)
   const int count = static_cast<int>(layer.blobs().size());
-  CAFFE_REQUIRE(param.param_size() <= count, "Too many params specified: ", param.param_size(), " for ", count,
-                " parameter blobs");
+  CAFFE_REQUIRE(param.param_size() <= count, "Too many params specified: ", param.param_size(),
+                " for ", count, " parameter blobs");
   std::vector<bool> learns;
   for (int i = 0; i < count; ++i) {
     const ParamSpec& spec = i < param.param_size() ? param.param(i) : ParamSpec::default_instance();
@@ -155,7 +162,8 @@ bool NetBuilder::add_parameters(int index) {
 }
 
 void NetBuilder::add_parameter(int layer, int index, const ParamSpec& spec) {
-  const auto named = spec.name().empty() ? named_parameters_.end() : named_parameters_.find(spec.name());
+  const auto named =
+      spec.name().empty() ? named_parameters_.end() : named_parameters_.find(spec.name());
   if (named != named_parameters_.end()) {
     share_parameter(layer, index, spec, named->second);
     return;
@@ -166,9 +174,11 @@ void NetBuilder::add_parameter(int layer, int index, const ParamSpec& spec) {
   parameter.index = index;
   parameter.lr_mult = spec.lr_mult();
   parameter.decay_mult = spec.decay_mult();
-  parameter.name =
-      spec.name().empty() ? net_.layers_[static_cast<size_t>(layer)]->name() + "/" + std::to_string(index) : spec.name();
-  if (!spec.name().empty()) named_parameters_[spec.name()] = static_cast<int>(net_.parameters_.size());
+  parameter.name = spec.name().empty() ? net_.layers_[static_cast<size_t>(layer)]->name() + "/" +
+                                             std::to_string(index)
+                                       : spec.name();
+  if (!spec.name().empty())
+    named_parameters_[spec.name()] = static_cast<int>(net_.parameters_.size());
   net_.parameters_.push_back(parameter);
   has_lr_mult_.push_back(spec.has_lr_mult());
   has_decay_mult_.push_back(spec.has_decay_mult());
@@ -179,26 +189,30 @@ void NetBuilder::share_parameter(int layer, int index, const ParamSpec& spec, in
   Blob& mine = *net_.layers_[static_cast<size_t>(layer)]->blobs()[static_cast<size_t>(index)];
   const std::string& owner_name = net_.layers_[static_cast<size_t>(parameter.layer)]->name();
   if (spec.share_mode() == ParamSpec::PERMISSIVE) {
-    CAFFE_REQUIRE(mine.count() == parameter.blob->count(), "Cannot share param '", spec.name(), "' owned by layer '",
-                  owner_name, "'; count mismatch. Owner layer param shape is ", parameter.blob->shape().str(),
+    CAFFE_REQUIRE(mine.count() == parameter.blob->count(), "Cannot share param '", spec.name(),
+                  "' owned by layer '", owner_name,
+                  "'; count mismatch. Owner layer param shape is ", parameter.blob->shape().str(),
                   "; this layer's is ", mine.shape().str());
   } else {
-    CAFFE_REQUIRE(mine.shape() == parameter.blob->shape(), "Cannot share param '", spec.name(), "' owned by layer '",
-                  owner_name, "'; shape mismatch. Owner layer param shape is ", parameter.blob->shape().str(),
+    CAFFE_REQUIRE(mine.shape() == parameter.blob->shape(), "Cannot share param '", spec.name(),
+                  "' owned by layer '", owner_name,
+                  "'; shape mismatch. Owner layer param shape is ", parameter.blob->shape().str(),
                   "; this layer expects ", mine.shape().str());
   }
   mine.share_data(*parameter.blob);
   mine.share_diff(*parameter.blob);
-  const auto agree = [&](bool given, float value, std::vector<bool>& known, float& mult, const char* what) {
+  const auto agree = [&](bool given, float value, std::vector<bool>& known, float& mult,
+                         const char* what) {
     if (!given) return;
     const size_t i = static_cast<size_t>(owner);
-    CAFFE_REQUIRE(!known[i] || mult == value, "Shared param '", spec.name(), "' has mismatched ", what, ": ", value,
-                  " here, ", mult, " in layer '", owner_name, "'");
+    CAFFE_REQUIRE(!known[i] || mult == value, "Shared param '", spec.name(), "' has mismatched ",
+                  what, ": ", value, " here, ", mult, " in layer '", owner_name, "'");
     known[i] = true;
     mult = value;
   };
   agree(spec.has_lr_mult(), spec.lr_mult(), has_lr_mult_, parameter.lr_mult, "lr_mult");
-  agree(spec.has_decay_mult(), spec.decay_mult(), has_decay_mult_, parameter.decay_mult, "decay_mult");
+  agree(spec.has_decay_mult(), spec.decay_mult(), has_decay_mult_, parameter.decay_mult,
+        "decay_mult");
 }
 
 // A layer runs backward only if it leads to a loss, and if somebody after it hands a gradient down.
@@ -224,7 +238,8 @@ void NetBuilder::prune_backward() {
       if (contributes) under_loss.insert(name);
       if (!down[j]) skipped.insert(name);
     }
-    CAFFE_LOG_INFO(net_.layers_[layer]->name(), net_.needs_backward_[layer] ? " needs" : " does not need",
+    CAFFE_LOG_INFO(net_.layers_[layer]->name(),
+                   net_.needs_backward_[layer] ? " needs" : " does not need",
                    " backward computation.");
   }
 }
@@ -234,7 +249,8 @@ void NetBuilder::force_backward() {
     const size_t layer = static_cast<size_t>(i);
     net_.needs_backward_[layer] = true;
     for (size_t j = 0; j < net_.propagate_down_[layer].size(); ++j) {
-      if (net_.layers_[layer]->allow_force_backward(static_cast<int>(j))) net_.propagate_down_[layer][j] = true;
+      if (net_.layers_[layer]->allow_force_backward(static_cast<int>(j)))
+        net_.propagate_down_[layer][j] = true;
     }
     net_.layers_[layer]->set_learns({});
   }

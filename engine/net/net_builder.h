@@ -9,8 +9,8 @@
 
 namespace caffe {
 
-// Fills a Net from its filtered, split-inserted parameters: layers, blobs, parameters, and which layers run backward.
-// Lives only during construction.
+// Fills a Net from its filtered, split-inserted parameters: layers, blobs, parameters, and which
+// layers run backward. Lives only during construction.
 class NetBuilder {
  public:
   explicit NetBuilder(Net* net) : net_(*net) {}

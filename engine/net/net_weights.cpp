@@ -21,19 +21,22 @@ void Net::copy_trained_from(const NetParameter& trained) {
 void Net::copy_layer(const LayerParameter& source, Layer* target) {
   const int count = static_cast<int>(target->blobs().size());
   const int index = find_layer(target->name());
-  CAFFE_REQUIRE_CODE(source.blobs_size() <= count, ErrorCode::kData, "Incompatible number of blobs for layer ",
-                     source.name(), ": the model has ", source.blobs_size(), ", the net ", count);
+  CAFFE_REQUIRE_CODE(source.blobs_size() <= count, ErrorCode::kData,
+                     "Incompatible number of blobs for layer ", source.name(), ": the model has ",
+                     source.blobs_size(), ", the net ", count);
   for (int j = 0; j < count; ++j) {
-    const bool given = j < source.blobs_size() && (source.blobs(j).has_shape() || source.blobs(j).data_size() > 0 ||
-                                                   source.blobs(j).double_data_size() > 0);
+    const bool given = j < source.blobs_size() &&
+                       (source.blobs(j).has_shape() || source.blobs(j).data_size() > 0 ||
+                        source.blobs(j).double_data_size() > 0);
     if (given) {
       from_proto(source.blobs(j), target->blobs()[static_cast<size_t>(j)].get(),
                  concat("Cannot copy param ", j, " weights from layer '", source.name(), "'"));
       continue;
     }
     // HDF5 models hold a shared parameter only under its owner.
-    CAFFE_REQUIRE_CODE(!owns_parameter(index, j), ErrorCode::kData, "Incompatible number of blobs for layer ",
-                       source.name(), ": the model has no blob ", j, ", the net has ", count);
+    CAFFE_REQUIRE_CODE(!owns_parameter(index, j), ErrorCode::kData,
+                       "Incompatible number of blobs for layer ", source.name(),
+                       ": the model has no blob ", j, ", the net has ", count);
   }
 }
 
@@ -68,12 +71,15 @@ void Net::share_trained_with(const Net& other) {
     }
     Layer& target = *layers_[static_cast<size_t>(index)];
     with_label(target, [&] {
-      CAFFE_REQUIRE(target.blobs().size() == source->blobs().size(), "Incompatible number of blobs for layer ",
-                    source->name(), ": ", source->blobs().size(), " against ", target.blobs().size());
+      CAFFE_REQUIRE(target.blobs().size() == source->blobs().size(),
+                    "Incompatible number of blobs for layer ", source->name(), ": ",
+                    source->blobs().size(), " against ", target.blobs().size());
       for (size_t j = 0; j < target.blobs().size(); ++j) {
-        CAFFE_REQUIRE(target.blobs()[j]->shape() == source->blobs()[j]->shape(), "Cannot share param ", j,
-                      " weights from layer '", source->name(), "'; shape mismatch. Source param shape is ",
-                      source->blobs()[j]->shape().str(), "; target param shape is ", target.blobs()[j]->shape().str());
+        CAFFE_REQUIRE(target.blobs()[j]->shape() == source->blobs()[j]->shape(),
+                      "Cannot share param ", j, " weights from layer '", source->name(),
+                      "'; shape mismatch. Source param shape is ",
+                      source->blobs()[j]->shape().str(), "; target param shape is ",
+                      target.blobs()[j]->shape().str());
         target.blobs()[j]->share_data(*source->blobs()[j]);
       }
     });

@@ -85,9 +85,10 @@ const std::map<std::string, V1LayerParameter::LayerType>& v0_types() {
   return types;
 }
 
-[[noreturn]] void misplaced(const std::string& file, const V0LayerParameter& v0, const char* field) {
-  fail(ErrorCode::kInvalidArgument, file, ": layer ", v0.name(), " of the old type '", v0.type(), "' has no field ",
-       field);
+[[noreturn]] void misplaced(const std::string& file, const V0LayerParameter& v0,
+                            const char* field) {
+  fail(ErrorCode::kInvalidArgument, file, ": layer ", v0.name(), " of the old type '", v0.type(),
+       "' has no field ", field);
 }
 
 // ---- V0 ----
@@ -98,7 +99,8 @@ void upgrade_v0_learned(const std::string& file, const V0LayerParameter& v0, V1L
   if (!conv && !product) {
     if (v0.has_num_output()) misplaced(file, v0, "num_output");
     if (v0.has_biasterm()) misplaced(file, v0, "biasterm");
-    if (v0.has_weight_filler() || v0.has_bias_filler()) misplaced(file, v0, "weight_filler or bias_filler");
+    if (v0.has_weight_filler() || v0.has_bias_filler())
+      misplaced(file, v0, "weight_filler or bias_filler");
     return;
   }
   const auto copy = [&](auto* param) {
@@ -160,24 +162,38 @@ void upgrade_v0_windows(const std::string& file, const V0LayerParameter& v0, V1L
 void upgrade_v0_data(const std::string& file, const V0LayerParameter& v0, V1LayerParameter* v1) {
   const std::string& type = v0.type();
   if (v0.has_source()) {
-    if (type == "data") v1->mutable_data_param()->set_source(v0.source());
-    else if (type == "hdf5_data") v1->mutable_hdf5_data_param()->set_source(v0.source());
-    else if (type == "images") v1->mutable_image_data_param()->set_source(v0.source());
-    else if (type == "window_data") v1->mutable_window_data_param()->set_source(v0.source());
-    else if (type == "infogain_loss") v1->mutable_infogain_loss_param()->set_source(v0.source());
-    else misplaced(file, v0, "source");
+    if (type == "data")
+      v1->mutable_data_param()->set_source(v0.source());
+    else if (type == "hdf5_data")
+      v1->mutable_hdf5_data_param()->set_source(v0.source());
+    else if (type == "images")
+      v1->mutable_image_data_param()->set_source(v0.source());
+    else if (type == "window_data")
+      v1->mutable_window_data_param()->set_source(v0.source());
+    else if (type == "infogain_loss")
+      v1->mutable_infogain_loss_param()->set_source(v0.source());
+    else
+      misplaced(file, v0, "source");
   }
   if (v0.has_batchsize()) {
-    if (type == "data") v1->mutable_data_param()->set_batch_size(v0.batchsize());
-    else if (type == "hdf5_data") v1->mutable_hdf5_data_param()->set_batch_size(v0.batchsize());
-    else if (type == "images") v1->mutable_image_data_param()->set_batch_size(v0.batchsize());
-    else if (type == "window_data") v1->mutable_window_data_param()->set_batch_size(v0.batchsize());
-    else misplaced(file, v0, "batchsize");
+    if (type == "data")
+      v1->mutable_data_param()->set_batch_size(v0.batchsize());
+    else if (type == "hdf5_data")
+      v1->mutable_hdf5_data_param()->set_batch_size(v0.batchsize());
+    else if (type == "images")
+      v1->mutable_image_data_param()->set_batch_size(v0.batchsize());
+    else if (type == "window_data")
+      v1->mutable_window_data_param()->set_batch_size(v0.batchsize());
+    else
+      misplaced(file, v0, "batchsize");
   }
   if (v0.has_rand_skip()) {
-    if (type == "data") v1->mutable_data_param()->set_rand_skip(v0.rand_skip());
-    else if (type == "images") v1->mutable_image_data_param()->set_rand_skip(v0.rand_skip());
-    else misplaced(file, v0, "rand_skip");
+    if (type == "data")
+      v1->mutable_data_param()->set_rand_skip(v0.rand_skip());
+    else if (type == "images")
+      v1->mutable_image_data_param()->set_rand_skip(v0.rand_skip());
+    else
+      misplaced(file, v0, "rand_skip");
   }
   if (v0.has_scale()) v1->mutable_transform_param()->set_scale(v0.scale());
   if (v0.has_meanfile()) v1->mutable_transform_param()->set_mean_file(v0.meanfile());
@@ -190,8 +206,8 @@ void upgrade_v0_data(const std::string& file, const V0LayerParameter& v0, V1Laye
     if (v0.has_new_height()) param->set_new_height(static_cast<uint32_t>(v0.new_height()));
     if (v0.has_new_width()) param->set_new_width(static_cast<uint32_t>(v0.new_width()));
   }
-  if (v0.has_det_fg_threshold() || v0.has_det_bg_threshold() || v0.has_det_fg_fraction() || v0.has_det_context_pad() ||
-      v0.has_det_crop_mode()) {
+  if (v0.has_det_fg_threshold() || v0.has_det_bg_threshold() || v0.has_det_fg_fraction() ||
+      v0.has_det_context_pad() || v0.has_det_crop_mode()) {
     if (type != "window_data") misplaced(file, v0, "det_*");
     WindowDataParameter* param = v1->mutable_window_data_param();
     if (v0.has_det_fg_threshold()) param->set_fg_threshold(v0.det_fg_threshold());
@@ -217,10 +233,10 @@ NetParameter merge_padding(const std::string& file, const NetParameter& net) {
       const auto source = producer.find(layer.bottom(i));
       if (source == producer.end() || source->second->layer().type() != "padding") continue;
       const V1LayerParameter& padding = *source->second;
-      CAFFE_REQUIRE((layer.layer().type() == "conv" || layer.layer().type() == "pool") && layer.bottom_size() == 1 &&
-                        padding.bottom_size() == 1,
-                    file, ": padding layer ", padding.layer().name(), " must feed one conv or pool layer, not ",
-                    layer.layer().name());
+      CAFFE_REQUIRE((layer.layer().type() == "conv" || layer.layer().type() == "pool") &&
+                        layer.bottom_size() == 1 && padding.bottom_size() == 1,
+                    file, ": padding layer ", padding.layer().name(),
+                    " must feed one conv or pool layer, not ", layer.layer().name());
       V1LayerParameter* target = merged.mutable_layers(merged.layers_size() - 1);
       target->mutable_layer()->set_pad(padding.layer().pad());
       target->set_bottom(0, padding.bottom(0));
@@ -238,8 +254,8 @@ void upgrade_v0(const std::string& file, NetParameter* net) {
     layer.clear_layer();
     if (v0.has_name()) layer.set_name(v0.name());
     const auto type = v0_types().find(v0.type());
-    CAFFE_REQUIRE(type != v0_types().end(), "Unknown layer type: ", v0.type(), " (of 2013, in ", file, ", layer ",
-                  v0.name(), ")");
+    CAFFE_REQUIRE(type != v0_types().end(), "Unknown layer type: ", v0.type(), " (of 2013, in ",
+                  file, ", layer ", v0.name(), ")");
     layer.set_type(type->second);
     *layer.mutable_blobs() = v0.blobs();
     *layer.mutable_blobs_lr() = v0.blobs_lr();
@@ -260,7 +276,9 @@ void copy_parameters(const V1LayerParameter& v1, LayerParameter* layer) {
   std::vector<const google::protobuf::FieldDescriptor*> fields;
   from->ListFields(v1, &fields);
   for (const auto* field : fields) {
-    if (field->is_repeated() || field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    if (field->is_repeated() ||
+        field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE)
+      continue;
     const auto* target = layer->GetDescriptor()->FindFieldByName(field->name());
     if (target != nullptr && target->message_type() == field->message_type()) {
       to->MutableMessage(layer, target)->CopyFrom(from->GetMessage(v1, field));
@@ -288,12 +306,14 @@ void upgrade_v1_layer(const std::string& file, const V1LayerParameter& v1, Layer
   for (int i = 0; i < v1.weight_decay_size(); ++i) spec(i)->set_decay_mult(v1.weight_decay(i));
   *layer->mutable_loss_weight() = v1.loss_weight();
   copy_parameters(v1, layer);
-  CAFFE_REQUIRE(!v1.has_layer(), file, ": layer ", v1.layer().name(), " mixes the forms of 2013 and 2014");
+  CAFFE_REQUIRE(!v1.has_layer(), file, ": layer ", v1.layer().name(),
+                " mixes the forms of 2013 and 2014");
 }
 
 void upgrade_v1(const std::string& file, NetParameter* net) {
-  CAFFE_REQUIRE(net->layer_size() == 0, file,
-                ": both 'layer' and 'layers' are used; write all layers as layer { type: \"Name\" ... }");
+  CAFFE_REQUIRE(
+      net->layer_size() == 0, file,
+      ": both 'layer' and 'layers' are used; write all layers as layer { type: \"Name\" ... }");
   for (const V1LayerParameter& v1 : net->layers()) upgrade_v1_layer(file, v1, net->add_layer());
   net->clear_layers();
 }
@@ -304,8 +324,10 @@ template <typename DataParam>
 bool move_transformation(DataParam* data, TransformationParameter* transform) {
   bool moved = false;
   if (data->has_scale()) transform->set_scale(data->scale()), data->clear_scale(), moved = true;
-  if (data->has_mean_file()) transform->set_mean_file(data->mean_file()), data->clear_mean_file(), moved = true;
-  if (data->has_crop_size()) transform->set_crop_size(data->crop_size()), data->clear_crop_size(), moved = true;
+  if (data->has_mean_file())
+    transform->set_mean_file(data->mean_file()), data->clear_mean_file(), moved = true;
+  if (data->has_crop_size())
+    transform->set_crop_size(data->crop_size()), data->clear_crop_size(), moved = true;
   if (data->has_mirror()) transform->set_mirror(data->mirror()), data->clear_mirror(), moved = true;
   return moved;
 }
@@ -314,18 +336,23 @@ template <typename AnyLayer>
 bool move_transformations(AnyLayer* layer) {
   TransformationParameter transform = layer->transform_param();
   bool moved = false;
-  if (layer->has_data_param()) moved |= move_transformation(layer->mutable_data_param(), &transform);
-  if (layer->has_image_data_param()) moved |= move_transformation(layer->mutable_image_data_param(), &transform);
-  if (layer->has_window_data_param()) moved |= move_transformation(layer->mutable_window_data_param(), &transform);
+  if (layer->has_data_param())
+    moved |= move_transformation(layer->mutable_data_param(), &transform);
+  if (layer->has_image_data_param())
+    moved |= move_transformation(layer->mutable_image_data_param(), &transform);
+  if (layer->has_window_data_param())
+    moved |= move_transformation(layer->mutable_window_data_param(), &transform);
   if (moved) *layer->mutable_transform_param() = transform;
   return moved;
 }
 
 void upgrade_input_fields(const std::string& file, NetParameter* net) {
   const bool by_shape = net->input_shape_size() > 0;
-  CAFFE_REQUIRE(by_shape ? net->input_shape_size() == net->input_size() && net->input_dim_size() == 0
-                         : net->input_dim_size() == 4 * net->input_size(),
-                file, ": ", net->input_size(), " inputs need as many input_shape, or four times as many input_dim");
+  CAFFE_REQUIRE(by_shape
+                    ? net->input_shape_size() == net->input_size() && net->input_dim_size() == 0
+                    : net->input_dim_size() == 4 * net->input_size(),
+                file, ": ", net->input_size(),
+                " inputs need as many input_shape, or four times as many input_dim");
   if (net->input_size() > 0) {
     LayerParameter input;
     input.set_name("input");
@@ -349,17 +376,21 @@ void upgrade_input_fields(const std::string& file, NetParameter* net) {
   net->clear_input_dim();
 }
 
-// Three parameter specs on a BatchNorm layer were once how its statistics were kept from being learned.
+// Three parameter specs on a BatchNorm layer were once how its statistics were kept from being
+// learned.
 bool is_old_batch_norm(const LayerParameter& layer) {
   if (layer.type() != "BatchNorm" || layer.param_size() != 3) return false;
   for (const ParamSpec& spec : layer.param()) {
-    if (!spec.has_lr_mult() || spec.lr_mult() != 0 || !spec.has_decay_mult() || spec.decay_mult() != 0) return true;
+    if (!spec.has_lr_mult() || spec.lr_mult() != 0 || !spec.has_decay_mult() ||
+        spec.decay_mult() != 0)
+      return true;
   }
   return false;
 }
 
 void note(const std::string& file, const char* what) {
-  CAFFE_LOG_INFO("Upgraded ", file, " from ", what, "; upgrade_net_proto_text rewrites the file for good");
+  CAFFE_LOG_INFO("Upgraded ", file, " from ", what,
+                 "; upgrade_net_proto_text rewrites the file for good");
 }
 
 }  // namespace
@@ -396,14 +427,17 @@ void upgrade_net(const std::string& file, NetParameter* net) {
 void upgrade_solver(const std::string& file, SolverParameter* solver) {
   if (solver->has_solver_type()) {
     CAFFE_REQUIRE(!solver->has_type(), file, ": both solver_type and type are given; keep type");
-    static const char* const kTypes[] = {"SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"};
+    static const char* const kTypes[] = {"SGD",     "Nesterov", "AdaGrad",
+                                         "RMSProp", "AdaDelta", "Adam"};
     solver->set_type(kTypes[solver->solver_type()]);
     solver->clear_solver_type();
     note(file, "solver_type");
   }
   if (solver->has_net_param()) upgrade_net(file + " net_param", solver->mutable_net_param());
-  if (solver->has_train_net_param()) upgrade_net(file + " train_net_param", solver->mutable_train_net_param());
-  for (NetParameter& net : *solver->mutable_test_net_param()) upgrade_net(file + " test_net_param", &net);
+  if (solver->has_train_net_param())
+    upgrade_net(file + " train_net_param", solver->mutable_train_net_param());
+  for (NetParameter& net : *solver->mutable_test_net_param())
+    upgrade_net(file + " test_net_param", &net);
 }
 
 }  // namespace caffe

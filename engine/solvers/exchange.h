@@ -5,8 +5,8 @@
 
 namespace caffe {
 
-// How a solver talks to the other workers. Every call is collective: all ranks make it, in the same order. Errors are
-// caffe::Error with ErrorCode::kCommunication; afterwards the exchange is dead.
+// How a solver talks to the other workers. Every call is collective: all ranks make it, in the same
+// order. Errors are caffe::Error with ErrorCode::kCommunication; afterwards the exchange is dead.
 class Exchange {
  public:
   virtual ~Exchange() = default;

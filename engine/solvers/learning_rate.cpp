@@ -31,17 +31,24 @@ struct Entry {
 
 const std::map<std::string, Entry>& policies() {
   static const std::map<std::string, Entry> all = {
-      {"fixed", {[](const SolverParameter&, double, int32_t*) { return 1.0; }, false, false, false, false}},
+      {"fixed",
+       {[](const SolverParameter&, double, int32_t*) { return 1.0; }, false, false, false, false}},
       {"step", {step, true, false, true, false}},
       {"exp",
-       {[](const SolverParameter& p, double it, int32_t*) { return std::pow(static_cast<double>(p.gamma()), it); }, true,
-        false, false, false}},
+       {[](const SolverParameter& p, double it, int32_t*) {
+          return std::pow(static_cast<double>(p.gamma()), it);
+        },
+        true, false, false, false}},
       {"inv",
-       {[](const SolverParameter& p, double it, int32_t*) { return std::pow(1.0 + p.gamma() * it, -p.power()); }, true,
-        true, false, false}},
+       {[](const SolverParameter& p, double it, int32_t*) {
+          return std::pow(1.0 + p.gamma() * it, -p.power());
+        },
+        true, true, false, false}},
       {"multistep", {multistep, true, false, false, false}},
       {"poly",
-       {[](const SolverParameter& p, double it, int32_t*) { return std::pow(1.0 - it / p.max_iter(), p.power()); },
+       {[](const SolverParameter& p, double it, int32_t*) {
+          return std::pow(1.0 - it / p.max_iter(), p.power());
+        },
         false, true, false, true}},
       {"sigmoid",
        {[](const SolverParameter& p, double it, int32_t*) {
@@ -59,8 +66,8 @@ void check_learning_rate(const SolverParameter& p) {
   for (const auto& entry : policies()) known += (known.empty() ? "" : ", ") + entry.first;
   CAFFE_REQUIRE(p.has_base_lr(), "the solver has no base_lr");
   const auto policy = policies().find(p.lr_policy());
-  CAFFE_REQUIRE(policy != policies().end(), "Unknown learning rate policy: ", p.lr_policy(), " (known policies: ",
-                known, ")");
+  CAFFE_REQUIRE(policy != policies().end(), "Unknown learning rate policy: ", p.lr_policy(),
+                " (known policies: ", known, ")");
   const Entry& needs = policy->second;
   const auto require = [&](bool fine, const char* what) {
     CAFFE_REQUIRE(fine, "lr_policy: \"", p.lr_policy(), "\" needs ", what);
@@ -72,7 +79,8 @@ void check_learning_rate(const SolverParameter& p) {
 }
 
 float learning_rate(const SolverParameter& param, int64_t iteration, int32_t* current_step) {
-  const double factor = policies().at(param.lr_policy()).factor(param, static_cast<double>(iteration), current_step);
+  const double factor =
+      policies().at(param.lr_policy()).factor(param, static_cast<double>(iteration), current_step);
   return static_cast<float>(param.base_lr() * factor);
 }
 

@@ -26,32 +26,39 @@ int64_t rounds_before(const SolverParameter& param, int64_t iter) {
 }  // namespace
 
 NetParameter training_net(const SolverParameter& solver) {
-  const int given = solver.has_net() + solver.has_net_param() + solver.has_train_net() + solver.has_train_net_param();
-  CAFFE_REQUIRE(given == 1, "a solver needs exactly one of net, net_param, train_net and train_net_param; this one has ",
-                given);
+  const int given = solver.has_net() + solver.has_net_param() + solver.has_train_net() +
+                    solver.has_train_net_param();
+  CAFFE_REQUIRE(
+      given == 1,
+      "a solver needs exactly one of net, net_param, train_net and train_net_param; this one has ",
+      given);
   if (solver.has_train_net_param()) return solver.train_net_param();
   if (solver.has_train_net()) return read_net(solver.train_net());
   if (solver.has_net_param()) return solver.net_param();
   return read_net(solver.net());
 }
 
-Solver::Solver(const SolverParameter& param, const SolverOptions& options) : param_(param), options_(options) {
-  CAFFE_REQUIRE(options.world >= 1 && options.rank >= 0 && options.rank < options.world, "rank ", options.rank, " of ",
-                options.world, " workers makes no sense");
+Solver::Solver(const SolverParameter& param, const SolverOptions& options)
+    : param_(param), options_(options) {
+  CAFFE_REQUIRE(options.world >= 1 && options.rank >= 0 && options.rank < options.world, "rank ",
+                options.rank, " of ", options.world, " workers makes no sense");
   CAFFE_REQUIRE(param_.iter_size() >= 1, "iter_size must be at least 1, not ", param_.iter_size());
-  CAFFE_REQUIRE(param_.average_loss() >= 1, "average_loss must be at least 1, not ", param_.average_loss());
+  CAFFE_REQUIRE(param_.average_loss() >= 1, "average_loss must be at least 1, not ",
+                param_.average_loss());
   CAFFE_REQUIRE(param_.regularization_type() == "L1" || param_.regularization_type() == "L2",
-                "Unknown regularization type: ", param_.regularization_type(), " (known types: L1, L2)");
+                "Unknown regularization type: ", param_.regularization_type(),
+                " (known types: L1, L2)");
   check_learning_rate(param_);
   if (param_.has_solver_mode() && param_.solver_mode() == SolverParameter::GPU) {
     CAFFE_LOG_WARNING("The solver says solver_mode: GPU; this build computes on the CPU only.");
   }
   rule_ = SolverRegistry::get(param_.type())(param_);
-  seed_ = options.seed               ? *options.seed
+  seed_ = options.seed                ? *options.seed
           : param_.random_seed() >= 0 ? static_cast<uint64_t>(param_.random_seed())
                                       : default_seed();
   CAFFE_LOG_INFO("Random seed: ", seed_);
-  if (param_.debug_info()) CAFFE_LOG_WARNING("debug_info is not supported by this version and has no effect");
+  if (param_.debug_info())
+    CAFFE_LOG_WARNING("debug_info is not supported by this version and has no effect");
   if (!options_.state.empty()) iter_ = read_state(options_.state).iter();
   create_nets();
   create_history();
@@ -88,21 +95,24 @@ void Solver::create_test_nets() {
   const bool generic = param_.has_net() || param_.has_net_param();
   const int count = generic ? param_.test_iter_size() : named;
   CAFFE_REQUIRE(generic ? param_.test_iter_size() >= named : param_.test_iter_size() == named,
-                "test_iter must be given for each test net: there are ", param_.test_iter_size(), " for ", named);
+                "test_iter must be given for each test net: there are ", param_.test_iter_size(),
+                " for ", named);
   CAFFE_REQUIRE(param_.test_state_size() == 0 || param_.test_state_size() == count,
-                "test_state must be given for each of the ", count, " test nets or not at all, not ",
-                param_.test_state_size(), " times");
-  CAFFE_REQUIRE(count == 0 || param_.test_interval() > 0, "test_iter is given, so test_interval must be above 0");
+                "test_state must be given for each of the ", count,
+                " test nets or not at all, not ", param_.test_state_size(), " times");
+  CAFFE_REQUIRE(count == 0 || param_.test_interval() > 0,
+                "test_iter is given, so test_interval must be above 0");
   for (int i = 0; i < param_.test_net_param_size(); ++i) {
     test_nets_.push_back(create_test_net(param_.test_net_param(i), i));
   }
   for (int i = 0; i < param_.test_net_size(); ++i) {
-    test_nets_.push_back(create_test_net(read_net(param_.test_net(i)), static_cast<int>(test_nets_.size())));
+    test_nets_.push_back(
+        create_test_net(read_net(param_.test_net(i)), static_cast<int>(test_nets_.size())));
   }
   while (static_cast<int>(test_nets_.size()) < count) {
     const int index = static_cast<int>(test_nets_.size());
-    test_nets_.push_back(
-        create_test_net(param_.has_net_param() ? param_.net_param() : read_net(param_.net()), index));
+    test_nets_.push_back(create_test_net(
+        param_.has_net_param() ? param_.net_param() : read_net(param_.net()), index));
   }
 }
 
@@ -129,12 +139,13 @@ void Solver::create_history() {
 }
 
 void Solver::load_start() {
-  const std::string weights = !options_.weights.empty()
-                                  ? options_.weights
-                                  : std::accumulate(param_.weights().begin(), param_.weights().end(), std::string(),
-                                                    [](const std::string& all, const std::string& file) {
-                                                      return all.empty() ? file : all + "," + file;
-                                                    });
+  const std::string weights =
+      !options_.weights.empty()
+          ? options_.weights
+          : std::accumulate(param_.weights().begin(), param_.weights().end(), std::string(),
+                            [](const std::string& all, const std::string& file) {
+                              return all.empty() ? file : all + "," + file;
+                            });
   if (!options_.state.empty()) restore(options_.state);
   if (!weights.empty()) net_->load_weights(weights);
 }
@@ -168,7 +179,8 @@ void Solver::step(int64_t iterations) {
 
 void Solver::obey_requests() {
   if (!next_request_) return;
-  for (SolverRequest request = next_request_(); request != SolverRequest::kNone; request = next_request_()) {
+  for (SolverRequest request = next_request_(); request != SolverRequest::kNone;
+       request = next_request_()) {
     if (request == SolverRequest::kStop) {
       stop_ = true;
       return;
@@ -207,8 +219,8 @@ double Solver::smoothed_loss() const {
 
 void Solver::display(const StepResult& result, double seconds, int64_t iterations) {
   const int64_t iteration = iter_ - 1;
-  CAFFE_LOG_INFO("Iteration ", iteration, " (", static_cast<double>(iterations) / seconds, " iter/s, ", seconds, "s/",
-                 iterations, " iters), loss = ", smoothed_loss());
+  CAFFE_LOG_INFO("Iteration ", iteration, " (", static_cast<double>(iterations) / seconds,
+                 " iter/s, ", seconds, "s/", iterations, " iters), loss = ", smoothed_loss());
   int number = 0;
   for (const int id : net_->output_blobs()) {
     const Blob& blob = *net_->blobs()[static_cast<size_t>(id)];
@@ -216,7 +228,8 @@ void Solver::display(const StepResult& result, double seconds, int64_t iteration
     const float weight = net_->loss_weight(id);
     for (int64_t i = 0; i < blob.count(); ++i) {
       const float value = blob.data_as<float>()[i];
-      const std::string share = weight != 0 ? concat(" (* ", weight, " = ", weight * value, " loss)") : "";
+      const std::string share =
+          weight != 0 ? concat(" (* ", weight, " = ", weight * value, " loss)") : "";
       CAFFE_LOG_INFO("    Train net output #", number++, ": ", name, " = ", value, share);
     }
   }
@@ -237,7 +250,8 @@ void Solver::report_test(int index, const std::vector<NamedValues>& outputs) {
   for (const NamedValues& output : outputs) {
     const float weight = net.loss_weight(net.find_blob(output.name));
     for (const float value : output.values) {
-      const std::string share = weight != 0 ? concat(" (* ", weight, " = ", weight * value, " loss)") : "";
+      const std::string share =
+          weight != 0 ? concat(" (* ", weight, " = ", weight * value, " loss)") : "";
       CAFFE_LOG_INFO("    Test net output #", number++, ": ", output.name, " = ", value, share);
       loss += weight * value;
     }
@@ -246,19 +260,21 @@ void Solver::report_test(int index, const std::vector<NamedValues>& outputs) {
 }
 
 std::vector<NamedValues> Solver::test(int index) {
-  CAFFE_REQUIRE(index >= 0 && index < static_cast<int>(test_nets_.size()), "there are ", test_nets_.size(),
-                " test nets; there is no number ", index);
+  CAFFE_REQUIRE(index >= 0 && index < static_cast<int>(test_nets_.size()), "there are ",
+                test_nets_.size(), " test nets; there is no number ", index);
   Net& net = *test_nets_[static_cast<size_t>(index)];
   const int64_t batches = param_.test_iter(index);
   std::vector<float> sums;
-  for (const int id : net.output_blobs()) sums.resize(sums.size() + static_cast<size_t>(net.blobs()[static_cast<size_t>(id)]->count()));
+  for (const int id : net.output_blobs())
+    sums.resize(sums.size() + static_cast<size_t>(net.blobs()[static_cast<size_t>(id)]->count()));
   for (int64_t batch = options_.rank; batch < batches; batch += options_.world) {
     net.forward();
     size_t at = 0;
     for (const int id : net.output_blobs()) {
       const Blob& blob = *net.blobs()[static_cast<size_t>(id)];
       const float* data = blob.data_as<float>();
-      CAFFE_REQUIRE(at + static_cast<size_t>(blob.count()) <= sums.size(), "the outputs of test net ", index,
+      CAFFE_REQUIRE(at + static_cast<size_t>(blob.count()) <= sums.size(),
+                    "the outputs of test net ", index,
                     " changed their shape between batches; its records must have one shape");
       for (int64_t i = 0; i < blob.count(); ++i) sums[at++] += data[i];
     }
@@ -269,7 +285,8 @@ std::vector<NamedValues> Solver::test(int index) {
   for (const int id : net.output_blobs()) {
     NamedValues output{net.blob_names()[static_cast<size_t>(id)], {}};
     const int64_t count = net.blobs()[static_cast<size_t>(id)]->count();
-    for (int64_t i = 0; i < count; ++i) output.values.push_back(*next++ / static_cast<float>(batches));
+    for (int64_t i = 0; i < count; ++i)
+      output.values.push_back(*next++ / static_cast<float>(batches));
     outputs.push_back(std::move(output));
   }
   return outputs;

@@ -36,8 +36,8 @@ struct NamedValues {
   std::vector<float> values;
 };
 
-// Trains a net: forward, backward, exchange of gradients, update; validation; snapshots. Relative file names in the
-// parameters are relative to the working directory, as in Caffe.
+// Trains a net: forward, backward, exchange of gradients, update; validation; snapshots. Relative
+// file names in the parameters are relative to the working directory, as in Caffe.
 class Solver {
  public:
   Solver(const SolverParameter& param, const SolverOptions& options);
@@ -55,10 +55,11 @@ class Solver {
   // To max_iter, then the last snapshot and test.
   void solve();
   void test_all();
-  // Asked after every iteration of step and solve. kStop ends both; solve then writes its last snapshot.
+  // Asked after every iteration of step and solve. kStop ends both; solve then writes its last
+  // snapshot.
   void set_requests(std::function<SolverRequest()> next) { next_request_ = std::move(next); }
-  // Called in every iteration: before its first forward pass, and when its gradients are complete, before the update.
-  // They may throw, which ends the iteration.
+  // Called in every iteration: before its first forward pass, and when its gradients are complete,
+  // before the update. They may throw, which ends the iteration.
   void add_callback(std::function<void()> on_start, std::function<void()> on_gradients_ready) {
     on_start_.push_back(std::move(on_start));
     on_gradients_ready_.push_back(std::move(on_gradients_ready));
@@ -71,27 +72,31 @@ class Solver {
   };
   StepResult train_iteration();
   double smoothed_loss() const;  // mean of the last average_loss iterations
-  // One round of test net `index`: test_iter batches in total over all ranks, mean per element of each output.
+  // One round of test net `index`: test_iter batches in total over all ranks, mean per element of
+  // each output.
   std::vector<NamedValues> test(int index);
-  // Applies the gradients that are in the parameters' diffs (clip, regularise, update) and counts one iteration. Returns
-  // the learning rate.
+  // Applies the gradients that are in the parameters' diffs (clip, regularise, update) and counts
+  // one iteration. Returns the learning rate.
   double apply_update();
 
   // ---- state ----
   // <snapshot_prefix>_iter_<N>.caffemodel[.h5] and .solverstate[.h5]; returns the model's path.
   std::string snapshot();
   // state_path may be empty: the model only.
-  void write_snapshot(const std::string& model_path, const std::string& state_path, const std::string& learned_net);
+  void write_snapshot(const std::string& model_path, const std::string& state_path,
+                      const std::string& learned_net);
   void restore(const std::string& state_path);
   const std::vector<std::shared_ptr<Blob>>& history() const { return history_; }
 
   // ---- several workers ----
-  // From now on gradients are averaged over the ranks. Rank 0's parameters and history are sent to all.
+  // From now on gradients are averaged over the ranks. Rank 0's parameters and history are sent to
+  // all.
   void set_exchange(Exchange* exchange);
   // Over parameter names and shapes.
   uint64_t config_hash() const;
 
-  // Any thread. stop: step and solve end after the running iteration; cancel: also while waiting for data, by an error.
+  // Any thread. stop: step and solve end after the running iteration; cancel: also while waiting
+  // for data, by an error.
   void stop() { stop_ = true; }
   void cancel();
 
@@ -138,7 +143,8 @@ class Solver {
   bool plain_wire_ = false;
   std::vector<Learned> learned_;
   int64_t bound_plan_ = -1;
-  std::unique_ptr<Storage> wire_;  // all gradients and the loss in one piece, so that they are summed in one piece
+  std::unique_ptr<Storage>
+      wire_;  // all gradients and the loss in one piece, so that they are summed in one piece
   std::function<SolverRequest()> next_request_;
   std::vector<std::function<void()>> on_start_;
   std::vector<std::function<void()>> on_gradients_ready_;
@@ -146,7 +152,8 @@ class Solver {
   std::atomic<bool> cancelled_{false};
 };
 
-// The net files and messages of a solver's training net: exactly one of net, net_param, train_net, train_net_param.
+// The net files and messages of a solver's training net: exactly one of net, net_param, train_net,
+// train_net_param.
 NetParameter training_net(const SolverParameter& solver);
 
 }  // namespace caffe

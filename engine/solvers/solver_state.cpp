@@ -20,8 +20,8 @@ void Solver::check_snapshot_folder() const {
   try {
     write_file(probe, "");
   } catch (Error& error) {
-    error.prepend("Cannot write to snapshot prefix '" + param_.snapshot_prefix() + "'. Make sure that the folder exists " +
-                  "and is writable:");
+    error.prepend("Cannot write to snapshot prefix '" + param_.snapshot_prefix() +
+                  "'. Make sure that the folder exists " + "and is writable:");
     throw;
   }
   std::remove(probe.c_str());
@@ -51,13 +51,15 @@ void Solver::write_snapshot(const std::string& model_path, const std::string& st
 
 void Solver::restore(const std::string& state_path) {
   const SolverState state = read_state(state_path);
-  CAFFE_REQUIRE_CODE(state.history_size() == static_cast<int>(history_.size()), ErrorCode::kData, state_path, " has ",
-                     state.history_size(), " history blobs; solver ", param_.type(), " on this net needs ",
-                     history_.size(), ". It was written by another net or solver type");
+  CAFFE_REQUIRE_CODE(state.history_size() == static_cast<int>(history_.size()), ErrorCode::kData,
+                     state_path, " has ", state.history_size(), " history blobs; solver ",
+                     param_.type(), " on this net needs ", history_.size(),
+                     ". It was written by another net or solver type");
   CAFFE_LOG_INFO("Restoring solver state from ", state_path);
   if (state.has_learned_net() && options_.weights.empty()) net_->load_weights(state.learned_net());
   for (int i = 0; i < state.history_size(); ++i) {
-    from_proto(state.history(i), history_[static_cast<size_t>(i)].get(), concat(state_path, ": history blob ", i));
+    from_proto(state.history(i), history_[static_cast<size_t>(i)].get(),
+               concat(state_path, ": history blob ", i));
   }
   iter_ = state.iter();
   current_step_ = state.current_step();

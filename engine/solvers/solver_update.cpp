@@ -17,8 +17,9 @@ int64_t elements_of(const Buffer& buffer, const LayoutPtr& layout) {
 
 }  // namespace
 
-// Weights, gradients and history of a parameter are kept in the layout that the net's plan wants for its weights, so
-// that an update is one pass over equal arrays and nothing is reordered between steps.
+// Weights, gradients and history of a parameter are kept in the layout that the net's plan wants
+// for its weights, so that an update is one pass over equal arrays and nothing is reordered between
+// steps.
 void Solver::bind_parameters() {
   if (bound_plan_ == net_->plan_generation()) return;
   learned_.clear();
@@ -84,7 +85,8 @@ double Solver::exchange_gradients(double loss) {
   float* next = wire;
   for (const Learned& learned : learned_) {
     const void* gradient = learned.parameter->blob->diff().read(learned.diff_index);
-    if (gradient != next) std::memcpy(next, gradient, static_cast<size_t>(learned.elements) * sizeof(float));
+    if (gradient != next)
+      std::memcpy(next, gradient, static_cast<size_t>(learned.elements) * sizeof(float));
     next += learned.elements;
   }
   *next = static_cast<float>(loss);
@@ -93,7 +95,8 @@ double Solver::exchange_gradients(double loss) {
   next = wire;
   for (const Learned& learned : learned_) {
     void* gradient = learned.parameter->blob->diff().write(learned.diff_index);
-    if (gradient != next) std::memcpy(gradient, next, static_cast<size_t>(learned.elements) * sizeof(float));
+    if (gradient != next)
+      std::memcpy(gradient, next, static_cast<size_t>(learned.elements) * sizeof(float));
     next += learned.elements;
   }
   return mean;
@@ -102,7 +105,8 @@ double Solver::exchange_gradients(double loss) {
 double Solver::gradient_norm() {
   double squares = 0;
   for (const Learned& learned : learned_) {
-    const float* g = static_cast<const float*>(learned.parameter->blob->diff().read(learned.diff_index));
+    const float* g =
+        static_cast<const float*>(learned.parameter->blob->diff().read(learned.diff_index));
     for (int64_t i = 0; i < learned.elements; ++i) squares += static_cast<double>(g[i]) * g[i];
   }
   return std::sqrt(squares);
@@ -117,8 +121,8 @@ double Solver::apply_update() {
     const double norm = gradient_norm() * mean;
     if (norm > param_.clip_gradients()) {
       const double factor = param_.clip_gradients() / norm;
-      CAFFE_LOG_INFO("Gradient clipping: scaling down gradients (L2 norm ", norm, " > ", param_.clip_gradients(),
-                     ") by scale factor ", factor);
+      CAFFE_LOG_INFO("Gradient clipping: scaling down gradients (L2 norm ", norm, " > ",
+                     param_.clip_gradients(), ") by scale factor ", factor);
       scale *= static_cast<float>(factor);
     }
   }
@@ -134,7 +138,8 @@ double Solver::apply_update() {
     for (size_t k = 0; k < learned.history.size(); ++k) {
       history[k] = static_cast<float*>(learned.history[k]->update(learned.history_index[k]));
     }
-    const float* gradient = static_cast<const float*>(parameter.blob->diff().read(learned.diff_index));
+    const float* gradient =
+        static_cast<const float*>(parameter.blob->diff().read(learned.diff_index));
     float* weights = static_cast<float*>(parameter.blob->data().update(learned.data_index));
     rule_->apply(step, weights, gradient, history, learned.elements);
     parameter.blob->data().end_pass();
@@ -148,15 +153,16 @@ double Solver::apply_update() {
 uint64_t Solver::config_hash() const {
   std::string text;
   for (const Net::Parameter& parameter : net_->parameters()) {
-    text += concat(parameter.name, " ", parameter.blob->shape().str(), " ", parameter.lr_mult, "\n");
+    text +=
+        concat(parameter.name, " ", parameter.blob->shape().str(), " ", parameter.lr_mult, "\n");
   }
   return random_key(0, concat(text, param_.type(), " ", param_.iter_size()));
 }
 
 void Solver::set_exchange(Exchange* exchange) {
-  CAFFE_REQUIRE(exchange->world() == options_.world && exchange->rank() == options_.rank, "the solver is rank ",
-                options_.rank, " of ", options_.world, ", the group has rank ", exchange->rank(), " of ",
-                exchange->world());
+  CAFFE_REQUIRE(exchange->world() == options_.world && exchange->rank() == options_.rank,
+                "the solver is rank ", options_.rank, " of ", options_.world,
+                ", the group has rank ", exchange->rank(), " of ", exchange->world());
   exchange_ = exchange;
   share_start();
   plain_wire_ = !layouts_agree();
@@ -166,8 +172,8 @@ void Solver::set_exchange(Exchange* exchange) {
 void Solver::share_start() {
   int64_t start[2] = {iter_, current_step_};
   exchange_->broadcast(start, sizeof(start), 0);
-  CAFFE_REQUIRE(start[0] == iter_, "rank 0 starts at iteration ", start[0], ", this rank (", options_.rank, ") at ",
-                iter_, "; all ranks must see the same snapshot");
+  CAFFE_REQUIRE(start[0] == iter_, "rank 0 starts at iteration ", start[0], ", this rank (",
+                options_.rank, ") at ", iter_, "; all ranks must see the same snapshot");
   const auto send = [&](Buffer& buffer) {
     const size_t bytes = static_cast<size_t>(buffer.count()) * size_of(buffer.dtype());
     if (bytes > 0) exchange_->broadcast(buffer.update(), bytes, 0);

@@ -9,7 +9,8 @@
 
 namespace caffe {
 
-// One parameter's update, over n elements of plain arrays that all lie in the same (perhaps blocked) layout.
+// One parameter's update, over n elements of plain arrays that all lie in the same (perhaps
+// blocked) layout.
 struct UpdateStep {
   float rate = 0;        // learning rate * lr_mult
   float decay = 0;       // weight_decay * decay_mult
@@ -17,16 +18,18 @@ struct UpdateStep {
   float grad_scale = 1;  // the gradient is multiplied by this first (1/iter_size, clipping)
 };
 
-// What distinguishes the solver types (formulas: docs/reference/solvers.md). Stateless; history is the caller's.
+// What distinguishes the solver types (formulas: docs/reference/solvers.md). Stateless; history is
+// the caller's.
 class UpdateRule {
  public:
   explicit UpdateRule(const SolverParameter& param) : param_(param) {}  // checks its parameters
   virtual ~UpdateRule() = default;
   // Arrays of history per parameter.
   virtual int histories() const { return 1; }
-  // weights -= update(gradient, history); history is advanced. One pass, all threads. history[k] has n elements.
-  virtual void apply(const UpdateStep& step, float* weights, const float* gradient, float* const* history,
-                     int64_t n) const = 0;
+  // weights -= update(gradient, history); history is advanced. One pass, all threads. history[k]
+  // has n elements.
+  virtual void apply(const UpdateStep& step, float* weights, const float* gradient,
+                     float* const* history, int64_t n) const = 0;
 
  protected:
   SolverParameter param_;
@@ -34,8 +37,8 @@ class UpdateRule {
 
 // work(i, g) with g the gradient of element i, scaled and regularised.
 template <typename Work>
-void for_each_gradient(const UpdateStep& step, const float* weights, const float* gradient, int64_t n,
-                       const Work& work) {
+void for_each_gradient(const UpdateStep& step, const float* weights, const float* gradient,
+                       int64_t n, const Work& work) {
   const float scale = step.grad_scale;
   const float decay = step.decay;
   if (step.l1) {
@@ -61,6 +64,6 @@ std::unique_ptr<UpdateRule> make_update_rule(const SolverParameter& param) {
 
 }  // namespace caffe
 
-#define CAFFE_REGISTER_SOLVER(type, class_name)               \
+#define CAFFE_REGISTER_SOLVER(type, class_name)                 \
   [[maybe_unused]] static const bool registered_##type##_rule = \
       ::caffe::SolverRegistry::add(#type, &::caffe::make_update_rule<class_name>)

@@ -12,23 +12,27 @@ std::vector<Layer*> in_place_followers(const std::vector<Operation>& operations,
   if (head.top.size() != 1) return followers;
   for (size_t i = index + 1; i < operations.size(); ++i) {
     const Operation& next = operations[i];
-    const bool in_place = next.bottom.size() == 1 && next.top.size() == 1 && next.bottom[0] == head.top[0] &&
-                          next.top[0] == head.top[0] && next.layer->blobs().empty();
+    const bool in_place = next.bottom.size() == 1 && next.top.size() == 1 &&
+                          next.bottom[0] == head.top[0] && next.top[0] == head.top[0] &&
+                          next.layer->blobs().empty();
     if (!in_place || next.backward != head.backward) break;
     followers.push_back(next.layer);
   }
   return followers;
 }
 
-// Asks the registered factories, then the portable code. Null if everything refused (a fusion nobody can do).
+// Asks the registered factories, then the portable code. Null if everything refused (a fusion
+// nobody can do).
 std::unique_ptr<Implementation> choose(const Operation& operation, bool portable_only,
                                        std::vector<std::string>* refused) {
   if (!portable_only) {
-    for (const ImplementationFactory& factory : ImplementationRegistry::of(operation.layer->type())) {
+    for (const ImplementationFactory& factory :
+         ImplementationRegistry::of(operation.layer->type())) {
       try {
         return factory.make(operation);
       } catch (const Refusal& refusal) {
-        const std::string with = operation.fused.empty() ? "" : " fused with " + operation.fused.back()->name();
+        const std::string with =
+            operation.fused.empty() ? "" : " fused with " + operation.fused.back()->name();
         refused->push_back(factory.name + with + ": " + refusal.reason);
       }
     }
@@ -38,15 +42,18 @@ std::unique_ptr<Implementation> choose(const Operation& operation, bool portable
 
 }  // namespace
 
-Plan::Plan(std::vector<Operation> operations, const PlanOptions& options) : operations_(std::move(operations)) {
+Plan::Plan(std::vector<Operation> operations, const PlanOptions& options)
+    : operations_(std::move(operations)) {
   for (size_t i = 0; i < operations_.size();) {
     Operation operation = operations_[i];
-    if (options.fuse && !options.portable_only) operation.fused = in_place_followers(operations_, i);
+    if (options.fuse && !options.portable_only)
+      operation.fused = in_place_followers(operations_, i);
     Step step;
     step.first = static_cast<int>(i);
     step.backward = operation.backward;
     with_label(*operation.layer, [&] {
-      while ((step.implementation = choose(operation, options.portable_only, &step.refused)) == nullptr) {
+      while ((step.implementation = choose(operation, options.portable_only, &step.refused)) ==
+             nullptr) {
         operation.fused.pop_back();
       }
     });
@@ -59,7 +66,8 @@ Plan::Plan(std::vector<Operation> operations, const PlanOptions& options) : oper
 bool Plan::covers(int first, int last) const {
   const auto inside = [&](const Step& s) { return s.first >= first && s.last <= last; };
   const auto outside = [&](const Step& s) { return s.last < first || s.first > last; };
-  return std::all_of(steps_.begin(), steps_.end(), [&](const Step& s) { return inside(s) || outside(s); });
+  return std::all_of(steps_.begin(), steps_.end(),
+                     [&](const Step& s) { return inside(s) || outside(s); });
 }
 
 std::string Plan::text() const {
@@ -72,7 +80,8 @@ std::string Plan::text() const {
     }
     text += concat(": ", step.implementation->name(), ", ", step.implementation->details());
     size_t bytes = 0;
-    for (const Blob* top : head.top) text += concat(", top ", top->shape().str()), bytes += top->data().bytes();
+    for (const Blob* top : head.top)
+      text += concat(", top ", top->shape().str()), bytes += top->data().bytes();
     if (step.backward) text += ", backward";
     if (bytes > 0) text += concat(", ", bytes, " bytes");
     text += "\n";

@@ -13,11 +13,12 @@ struct PlanOptions {
   bool portable_only = false;
 };
 
-// What happens, decided once: which layers run together, by which implementation, in which layouts. Running it is a
-// walk over bound operations.
+// What happens, decided once: which layers run together, by which implementation, in which layouts.
+// Running it is a walk over bound operations.
 class Plan {
  public:
-  // `operations`: one per layer, in order, unfused. Fuses, then asks the implementations, best first.
+  // `operations`: one per layer, in order, unfused. Fuses, then asks the implementations, best
+  // first.
   Plan(std::vector<Operation> operations, const PlanOptions& options);
 
   struct Step {

@@ -40,7 +40,8 @@ TEST(WriteAtomically, LeavesTheOldFileWhereWritingFails) {
 
 TEST(ReadModel, RefusesWhatIsNoModel) {
   const testing::Scratch scratch;
-  for (const std::string& content : {std::string(), std::string("hello, this is text"), std::string(100, '\xff')}) {
+  for (const std::string& content :
+       {std::string(), std::string("hello, this is text"), std::string(100, '\xff')}) {
     testing::write_file(scratch.path("m"), content);
     try {
       read_model(scratch.path("m"));
@@ -54,7 +55,8 @@ TEST(ReadModel, RefusesWhatIsNoModel) {
 
 TEST(ReadModel, ReadsWhatCaffeWrote) {
   const testing::Scratch scratch;
-  const NetParameter today = read_model(scratch.golden("formats/lenet_tiny_v1_upgraded.caffemodel"));
+  const NetParameter today =
+      read_model(scratch.golden("formats/lenet_tiny_v1_upgraded.caffemodel"));
   const NetParameter v1 = read_model(scratch.golden("formats/lenet_tiny_v1.caffemodel"));
   EXPECT_EQ(today.layer_size(), v1.layer_size());
   EXPECT_GT(today.layer_size(), 3);

@@ -54,13 +54,15 @@ TEST(FilterLayers, RefusesBothKindsOfRules) {
 
 void expect_structure(const std::string& name) {
   const NetParameter net = insert_splits(filter_layers(read_net(kFolder + name + ".prototxt")));
-  const JsonValue expected = testing::parse_json(testing::read_file(kFolder + name + ".structure.json"));
+  const JsonValue expected =
+      testing::parse_json(testing::read_file(kFolder + name + ".structure.json"));
   EXPECT_EQ(layer_names(net), strings(member(expected, "layers")));
   const auto& bottoms = member(expected, "bottoms").list_value().values();
   const auto& tops = member(expected, "tops").list_value().values();
   for (int i = 0; i < net.layer_size(); ++i) {
     const LayerParameter& layer = net.layer(i);
-    EXPECT_EQ(std::vector<std::string>(layer.bottom().begin(), layer.bottom().end()), strings(bottoms[i]));
+    EXPECT_EQ(std::vector<std::string>(layer.bottom().begin(), layer.bottom().end()),
+              strings(bottoms[i]));
     EXPECT_EQ(std::vector<std::string>(layer.top().begin(), layer.top().end()), strings(tops[i]));
   }
 }

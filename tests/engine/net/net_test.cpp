@@ -43,7 +43,8 @@ TEST(NetErrors, AgreeWithCaffe) {
       auto net = make_net(member(one, "prototxt").string_value());
       net->forward();
     });
-    if (message.find("Unknown layer type: ") != std::string::npos && name != "unknown_type") continue;
+    if (message.find("Unknown layer type: ") != std::string::npos && name != "unknown_type")
+      continue;
     EXPECT_EQ(!message.empty(), member(one, "fails").bool_value()) << name << ": " << message;
     ++checked;
   }
@@ -52,23 +53,28 @@ TEST(NetErrors, AgreeWithCaffe) {
 
 TEST(NetErrors, NameTheLayer) {
   const std::string message = error_of([] {
-    make_net("layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 3 } } }"
-             "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'y' convolution_param { kernel_size: 3 } }");
+    make_net(
+        "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 3 } } }"
+        "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'y' convolution_param { "
+        "kernel_size: 3 } }");
   });
   EXPECT_EQ(message.rfind("[layer c (Convolution)]", 0), 0u) << message;
 }
 
 TEST(NetErrors, ListTheKnownLayerTypes) {
-  const std::string message = error_of([] { make_net("layer { name: 'x' type: 'NoSuchLayer' top: 'x' }"); });
+  const std::string message =
+      error_of([] { make_net("layer { name: 'x' type: 'NoSuchLayer' top: 'x' }"); });
   EXPECT_EQ(message.find("Unknown layer type: NoSuchLayer (known types: "), 0u) << message;
 }
 
 const char kShared[] =
     "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 3 } } }"
-    "layer { name: 'a' type: 'InnerProduct' bottom: 'x' top: 'a' param { name: 'w' lr_mult: 2 } param { name: 'b' }"
+    "layer { name: 'a' type: 'InnerProduct' bottom: 'x' top: 'a' param { name: 'w' lr_mult: 2 } "
+    "param { name: 'b' }"
     "  inner_product_param { num_output: 3 weight_filler { type: 'xavier' } } }"
     "layer { name: 'r' type: 'ReLU' bottom: 'a' top: 'a' }"
-    "layer { name: 'c' type: 'InnerProduct' bottom: 'a' top: 'c' param { name: 'w' } param { name: 'b' }"
+    "layer { name: 'c' type: 'InnerProduct' bottom: 'a' top: 'c' param { name: 'w' } param { name: "
+    "'b' }"
     "  inner_product_param { num_output: 3 } }";
 
 TEST(NetTest, SharedParametersHaveOneOwner) {
@@ -99,7 +105,8 @@ TEST(NetTest, ReshapedInputsReshapeTheNet) {
   EXPECT_EQ(net->blob("c").shape(), (Shape{5, 3}));
 }
 
-// A range that ends between a layer and the in-place layer fused with it shows the value in between.
+// A range that ends between a layer and the in-place layer fused with it shows the value in
+// between.
 TEST(NetTest, RangesThatCutAFusionShowTheValueInBetween) {
   const auto net = make_net(kShared);
   fill(net->blob("x"), -1, 0.3f);

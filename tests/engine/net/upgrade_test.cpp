@@ -24,14 +24,17 @@ void expect_upgrade(const std::string& name, Message (*read)(const std::string&)
 }
 
 class UpgradeNet : public ::testing::TestWithParam<const char*> {};
-TEST_P(UpgradeNet, GivesWhatTheToolOfCaffeGives) { expect_upgrade<NetParameter>(GetParam(), &read_net); }
+TEST_P(UpgradeNet, GivesWhatTheToolOfCaffeGives) {
+  expect_upgrade<NetParameter>(GetParam(), &read_net);
+}
 INSTANTIATE_TEST_SUITE_P(Golden, UpgradeNet,
-                         ::testing::Values("batchnorm_three_params", "input_dims", "v0_alexlike", "v1_all_types",
-                                           "v1_lenet"));
+                         ::testing::Values("batchnorm_three_params", "input_dims", "v0_alexlike",
+                                           "v1_all_types", "v1_lenet"));
 
 class UpgradeSolver : public ::testing::TestWithParam<const char*> {};
 TEST_P(UpgradeSolver, GivesWhatTheToolOfCaffeGives) {
-  // The tool also writes the snapshot prefix that the file's name stands for; the engine adds it on reading, too.
+  // The tool also writes the snapshot prefix that the file's name stands for; the engine adds it on
+  // reading, too.
   const SolverParameter ours = read_solver(kFolder + GetParam() + ".before.prototxt");
   SolverParameter expected;
   parse_text(read_file(kFolder + GetParam() + ".after.prototxt"), GetParam(), &expected);
@@ -39,7 +42,8 @@ TEST_P(UpgradeSolver, GivesWhatTheToolOfCaffeGives) {
   EXPECT_FALSE(ours.has_solver_type());
 }
 INSTANTIATE_TEST_SUITE_P(Golden, UpgradeSolver,
-                         ::testing::Values("solver_enum_adadelta", "solver_enum_nesterov", "solver_enum_sgd"));
+                         ::testing::Values("solver_enum_adadelta", "solver_enum_nesterov",
+                                           "solver_enum_sgd"));
 
 TEST(UpgradeNetErrors, RefusesAMixOfForms) {
   try {

@@ -31,18 +31,29 @@ class SolverTest : public ::testing::Test {
   SolverTest() { scratch_.golden("e2e_digits/digits_train_lmdb"); }
 
   SolverParameter param(const std::string& more = "") const {
-    const std::string data = "data_param { source: '" + scratch_.path("digits_train_lmdb") + "' backend: LMDB batch_size: 20 }";
+    const std::string data = "data_param { source: '" + scratch_.path("digits_train_lmdb") +
+                             "' backend: LMDB batch_size: 20 }";
     return parse_solver(
-        "base_lr: 0.05 lr_policy: 'inv' gamma: 0.01 power: 0.75 momentum: 0.9 weight_decay: 0.001 random_seed: 3 "
-        "max_iter: 20 snapshot_prefix: '" + scratch_.path("s") + "' net_param { name: 'small'"
-        " layer { name: 'd' type: 'Data' top: 'data' top: 'label' transform_param { scale: 0.00390625 } " + data + " }"
-        " layer { name: 'ip1' type: 'InnerProduct' bottom: 'data' top: 'ip1' inner_product_param { num_output: 16"
-        "   weight_filler { type: 'xavier' } } }"
-        " layer { name: 't' type: 'TanH' bottom: 'ip1' top: 't' }"
-        " layer { name: 'drop' type: 'Dropout' bottom: 't' top: 't2' }"
-        " layer { name: 'ip2' type: 'InnerProduct' bottom: 't2' top: 'ip2' inner_product_param { num_output: 10"
-        "   weight_filler { type: 'xavier' } } }"
-        " layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip2' bottom: 'label' top: 'loss' } } " + more,
+        "base_lr: 0.05 lr_policy: 'inv' gamma: 0.01 power: 0.75 momentum: 0.9 weight_decay: 0.001 "
+        "random_seed: 3 "
+        "max_iter: 20 snapshot_prefix: '" +
+            scratch_.path("s") +
+            "' net_param { name: 'small'"
+            " layer { name: 'd' type: 'Data' top: 'data' top: 'label' transform_param { scale: "
+            "0.00390625 } " +
+            data +
+            " }"
+            " layer { name: 'ip1' type: 'InnerProduct' bottom: 'data' top: 'ip1' "
+            "inner_product_param { num_output: 16"
+            "   weight_filler { type: 'xavier' } } }"
+            " layer { name: 't' type: 'TanH' bottom: 'ip1' top: 't' }"
+            " layer { name: 'drop' type: 'Dropout' bottom: 't' top: 't2' }"
+            " layer { name: 'ip2' type: 'InnerProduct' bottom: 't2' top: 'ip2' inner_product_param "
+            "{ num_output: 10"
+            "   weight_filler { type: 'xavier' } } }"
+            " layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip2' bottom: 'label' top: "
+            "'loss' } } " +
+            more,
         "solver.prototxt");
   }
 
@@ -111,7 +122,8 @@ TEST_F(SolverTest, SubBatchesAreAsGoodAsOneLargeBatch) {
   run(two, 5);
   const float* a = one.net().parameters()[0].blob->data_as<float>();
   const float* b = two.net().parameters()[0].blob->data_as<float>();
-  for (int64_t i = 0; i < one.net().parameters()[0].blob->count(); ++i) ASSERT_NEAR(a[i], b[i], 1e-5);
+  for (int64_t i = 0; i < one.net().parameters()[0].blob->count(); ++i)
+    ASSERT_NEAR(a[i], b[i], 1e-5);
 }
 
 TEST_F(SolverTest, ClipsTheGlobalNormOfTheGradients) {
@@ -142,8 +154,9 @@ TEST_F(SolverTest, SnapshotsLeaveNothingElseBehind) {
   for (const auto& entry : std::filesystem::directory_iterator(scratch_.path())) {
     files.insert(entry.path().filename().string());
   }
-  EXPECT_EQ(files, (std::set<std::string>{"digits_train_lmdb", "s_iter_2.caffemodel", "s_iter_2.solverstate",
-                                          "s_iter_4.caffemodel", "s_iter_4.solverstate"}));
+  EXPECT_EQ(files, (std::set<std::string>{"digits_train_lmdb", "s_iter_2.caffemodel",
+                                          "s_iter_2.solverstate", "s_iter_4.caffemodel",
+                                          "s_iter_4.solverstate"}));
   const SolverState state = read_state(scratch_.path("s_iter_4.solverstate"));
   EXPECT_EQ(state.iter(), 4);
   EXPECT_EQ(state.learned_net(), scratch_.path("s_iter_4.caffemodel"));
@@ -168,7 +181,8 @@ TEST_F(SolverTest, StatesOfOtherNetsAreRefused) {
   SolverState state;
   state.set_iter(3);
   write_state(scratch_.path("state"), state);
-  EXPECT_NE(error_of([&] { solver.restore(scratch_.path("state")); }).find("0 history blobs"), std::string::npos);
+  EXPECT_NE(error_of([&] { solver.restore(scratch_.path("state")); }).find("0 history blobs"),
+            std::string::npos);
 }
 
 TEST_F(SolverTest, UnwritableSnapshotFoldersAreFoundAtTheStart) {
@@ -183,7 +197,9 @@ TEST_F(SolverTest, UnwritableSnapshotFoldersAreFoundAtTheStart) {
 TEST_F(SolverTest, UnknownTypesAreListed) {
   SolverParameter bad = param();
   bad.set_type("Foo");
-  EXPECT_EQ(error_of([&] { Solver solver(bad, {}); }).find("Unknown solver type: Foo (known types: "), 0u);
+  EXPECT_EQ(
+      error_of([&] { Solver solver(bad, {}); }).find("Unknown solver type: Foo (known types: "),
+      0u);
 }
 
 TEST_F(SolverTest, TestNetsSeeTheTrainedWeights) {
