@@ -45,6 +45,34 @@ class ClusterSuite extends SparkTest {
     }
   }
 
+  test("a worker that is killed: the stage runs again from this job's newest snapshot, to the same weights") {
+    withCluster() { session =>
+      within(500) {
+        val sc = session.sparkContext
+        scratch { folder =>
+          val file = solver(folder, 80, "snapshot: 20 snapshot_prefix: \"l\"")
+          def train(name: String): Array[Byte] = {
+            val conf = new Config(sc, Array("-conf", file.toString, "-model", s"file:$folder/$name/m", "-clusterSize", "2"))
+            new CaffeOnSpark(sc).train(DataSource.getSource(conf, true))
+            Files.readAllBytes(folder.resolve(name).resolve("m"))
+          }
+          val undisturbed = train("a")
+          val victim = Processes.of(sc).head._2
+          val killer = new Thread(() => {
+            while (!Files.exists(folder.resolve("b/l_iter_40.manifest")) && !Thread.interrupted()) Thread.sleep(10)
+            ProcessHandle.of(victim).ifPresent(process => process.destroyForcibly())
+          })
+          killer.setDaemon(true)
+          killer.start()
+          val disturbed = train("b")
+          killer.join(1000)
+          assert(Processes.of(sc).forall(_._2 != victim))
+          assert(disturbed.sameElements(undisturbed))
+        }
+      }
+    }
+  }
+
   test("too few executors: one sentence at once") {
     withCluster() { session =>
       scratch { folder =>
