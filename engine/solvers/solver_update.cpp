@@ -44,13 +44,15 @@ void Solver::bind_parameters() {
     learned_.push_back(std::move(learned));
   }
   if (exchange_) {
-    wire_ = std::make_unique<Storage>(static_cast<size_t>(total) * sizeof(float));
-    float* next = static_cast<float*>(wire_->data());
+    // The old piece lives until every gradient has moved out of it.
+    auto wire = std::make_unique<Storage>(static_cast<size_t>(total) * sizeof(float));
+    float* next = static_cast<float*>(wire->data());
     for (const Learned& learned : learned_) {
       Buffer& diff = learned.parameter->blob->diff();
-      if (!diff.pinned()) diff.bind(learned.diff_index, next);
+      if (learned.diff_index != 0 || !diff.pinned()) diff.bind(learned.diff_index, next);
       next += learned.elements;
     }
+    wire_ = std::move(wire);
   }
   bound_plan_ = net_->plan_generation();
 }
