@@ -1,34 +1,23 @@
 #include <cmath>
 
-#include "kernels/for_each.h"
-#include "layers/layer.h"
+#include "layers/elementwise.h"
 
 namespace caffe {
 namespace {
 
 // y = tanh(x). Backward needs y alone, so it works in place.
-class TanHLayer : public PortableLayer<TanHLayer> {
+class TanHLayer : public ElementwiseLayer<TanHLayer> {
  public:
-  using PortableLayer::PortableLayer;
+  using ElementwiseLayer::ElementwiseLayer;
 
-  void reshape(const Blobs& bottom, const Blobs& top) override {
-    if (top[0] != bottom[0]) top[0]->reshape(bottom[0]->shape());
+  template <typename T>
+  auto value() const {
+    return [](T x) { return std::tanh(x); };
   }
 
   template <typename T>
-  void forward(const Blobs& bottom, const Blobs& top) {
-    const T* x = bottom[0]->data_as<T>();
-    T* y = top[0]->overwrite_data<T>();
-    for_each(bottom[0]->count(), [=](int64_t i) { y[i] = std::tanh(x[i]); });
-  }
-
-  template <typename T>
-  void backward(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
-    if (!propagate_down[0]) return;
-    const T* y = top[0]->data_as<T>();
-    const T* dy = top[0]->diff_as<T>();
-    T* dx = bottom[0]->overwrite_diff<T>();
-    for_each(bottom[0]->count(), [=](int64_t i) { dx[i] = dy[i] * (1 - y[i] * y[i]); });
+  auto gradient() const {
+    return [](T, T y, T dy) { return dy * (1 - y * y); };
   }
 };
 

@@ -136,6 +136,7 @@ double Solver::apply_update() {
     step.decay = param_.weight_decay() * parameter.decay_mult;
     step.l1 = param_.regularization_type() == "L1";
     step.grad_scale = scale;
+    step.iteration = iter_;
     float* history[4] = {};
     for (size_t k = 0; k < learned.history.size(); ++k) {
       history[k] = static_cast<float*>(learned.history[k]->update(learned.history_index[k]));

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "core/error.h"
 #include "core/registry.h"
 #include "kernels/for_each.h"
 #include "proto/caffe.pb.h"
@@ -16,6 +17,7 @@ struct UpdateStep {
   float decay = 0;       // weight_decay * decay_mult
   bool l1 = false;       // regularisation by sign(w) instead of w
   float grad_scale = 1;  // the gradient is multiplied by this first (1/iter_size, clipping)
+  int64_t iteration = 0;  // updates before this one
 };
 
 // What distinguishes the solver types (formulas: docs/reference/solvers.md). Stateless; history is
@@ -32,6 +34,11 @@ class UpdateRule {
                      float* const* history, int64_t n) const = 0;
 
  protected:
+  void require_no_momentum() const {
+    CAFFE_REQUIRE(param_.momentum() == 0, "momentum cannot be used with the solver type ",
+                  param_.type(), "; take `momentum: ", param_.momentum(), "` out");
+  }
+
   SolverParameter param_;
 };
 

@@ -1,0 +1,28 @@
+#include "solvers/update_rule.h"
+
+namespace caffe {
+namespace {
+
+// Accelerated gradient (Nesterov 1983): with h' = momentum * h + rate * g,
+// w -= (1 + momentum) * h' - momentum * h.
+class NesterovRule : public UpdateRule {
+ public:
+  explicit NesterovRule(const SolverParameter& param) : UpdateRule(param) {}
+
+  void apply(const UpdateStep& step, float* weights, const float* gradient, float* const* history,
+             int64_t n) const override {
+    const float momentum = param_.momentum();
+    const float rate = step.rate;
+    float* h = history[0];
+    for_each_gradient(step, weights, gradient, n, [=](int64_t i, float g) {
+      const float before = h[i];
+      h[i] = momentum * before + rate * g;
+      weights[i] -= (1 + momentum) * h[i] - momentum * before;
+    });
+  }
+};
+
+CAFFE_REGISTER_SOLVER(Nesterov, NesterovRule);
+
+}  // namespace
+}  // namespace caffe
