@@ -38,13 +38,10 @@ std::optional<uint32_t> given(bool has, uint32_t value) {
   return has ? std::optional(value) : std::nullopt;
 }
 
-}  // namespace
-
-Window convolution_window(const ConvolutionParameter& p, const Shape& bottom) {
-  const int first = bottom.canonical_axis(p.axis()) + 1;
-  const int axes = bottom.axes() - first;
+// What the parameters say, checked; image and output are left open.
+Window parameters_of(const ConvolutionParameter& p, const Extents& extents) {
+  const int axes = static_cast<int>(extents.size());
   Window w;
-  w.image.assign(bottom.dims().begin() + first, bottom.dims().end());
   w.kernel = per_axis("kernel_size", p.kernel_size(), given(p.has_kernel_h(), p.kernel_h()),
                       given(p.has_kernel_w(), p.kernel_w()), axes, std::nullopt);
   w.stride = per_axis("stride", p.stride(), given(p.has_stride_h(), p.stride_h()),
@@ -52,16 +49,48 @@ Window convolution_window(const ConvolutionParameter& p, const Shape& bottom) {
   w.pad = per_axis("pad", p.pad(), given(p.has_pad_h(), p.pad_h()), given(p.has_pad_w(), p.pad_w()),
                    axes, 0);
   w.dilation = per_axis("dilation", p.dilation(), std::nullopt, std::nullopt, axes, 1);
-  for (size_t i = 0; i < w.image.size(); ++i) {
+  for (size_t i = 0; i < extents.size(); ++i) {
     CAFFE_REQUIRE(w.kernel[i] > 0 && w.stride[i] > 0 && w.dilation[i] > 0,
                   "kernel_size, stride and dilation must be positive in convolution_param, found ",
                   w.kernel[i], ", ", w.stride[i], ", ", w.dilation[i], " for spatial axis ", i);
-    const int64_t extent = w.dilation[i] * (w.kernel[i] - 1) + 1;
-    const int64_t room = w.image[i] + 2 * w.pad[i] - extent;
-    CAFFE_REQUIRE(room >= 0, "the kernel spans ", extent, " pixels, the padded bottom ",
+  }
+  return w;
+}
+
+Extents spatial_extents(const ConvolutionParameter& p, const Shape& bottom) {
+  return Extents(bottom.dims().begin() + bottom.canonical_axis(p.axis()) + 1, bottom.dims().end());
+}
+
+// Pixels under the dilated kernel.
+int64_t span_of(const Window& w, size_t axis) {
+  return w.dilation[axis] * (w.kernel[axis] - 1) + 1;
+}
+
+}  // namespace
+
+Window convolution_window(const ConvolutionParameter& p, const Shape& bottom) {
+  const Extents extents = spatial_extents(p, bottom);
+  Window w = parameters_of(p, extents);
+  w.image = extents;
+  for (size_t i = 0; i < extents.size(); ++i) {
+    const int64_t room = w.image[i] + 2 * w.pad[i] - span_of(w, i);
+    CAFFE_REQUIRE(room >= 0, "the kernel spans ", span_of(w, i), " pixels, the padded bottom ",
                   w.image[i] + 2 * w.pad[i], " (bottom ", bottom.str(), ", spatial axis ", i,
                   "); use a smaller kernel, more padding or larger input");
     w.output.push_back(room / w.stride[i] + 1);
+  }
+  return w;
+}
+
+Window deconvolution_window(const ConvolutionParameter& p, const Shape& bottom) {
+  const Extents extents = spatial_extents(p, bottom);
+  Window w = parameters_of(p, extents);
+  w.output = extents;
+  for (size_t i = 0; i < extents.size(); ++i) {
+    const int64_t image = w.stride[i] * (extents[i] - 1) + span_of(w, i) - 2 * w.pad[i];
+    CAFFE_REQUIRE(image > 0, "the padding ", w.pad[i], " leaves nothing of the top (bottom ",
+                  bottom.str(), ", spatial axis ", i, "); use less padding or a larger kernel");
+    w.image.push_back(image);
   }
   return w;
 }

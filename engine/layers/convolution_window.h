@@ -13,4 +13,8 @@ namespace caffe {
 // / stride) + 1. Throws where parameters and shape do not fit.
 Window convolution_window(const ConvolutionParameter& param, const Shape& bottom);
 
+// The same window for a deconvolution, the adjoint of a convolution: `output` is the bottom's
+// spatial extent, `image` the top's, stride (in - 1) + dilation (kernel - 1) + 1 - 2 pad.
+Window deconvolution_window(const ConvolutionParameter& param, const Shape& bottom);
+
 }  // namespace caffe

@@ -65,6 +65,9 @@ class Layer {
   // Shapes the tops, and whatever depends on the bottoms' shapes. Called after set_up and whenever
   // a shape changed. May let a top share a bottom's buffers.
   virtual void reshape(const Blobs& bottom, const Blobs& top) = 0;
+  // Whether the tops' shapes depend on the bottoms' values: forward may then reshape its tops, and
+  // the net shapes and plans anew what comes after.
+  virtual bool shapes_tops_by_value() const { return false; }
   // Data layers: fetches the next batch and shapes the tops for it, before the pass. Others:
   // nothing.
   virtual void prepare(const Blobs& top) { (void)top; }

@@ -1,10 +1,10 @@
-#include "kernels/for_each.h"
 #include "layers/layer.h"
 
 namespace caffe {
 namespace {
 
-// A learned blob as a top. It starts at zero.
+// A learned blob as a top, which shares its memory: what comes down as the top's gradient is the
+// parameter's (with iter_size, as in Caffe, the last sub-batch's). It starts at zero.
 class ParameterLayer : public PortableLayer<ParameterLayer> {
  public:
   using PortableLayer::PortableLayer;
@@ -20,18 +20,11 @@ class ParameterLayer : public PortableLayer<ParameterLayer> {
   void reshape(const Blobs&, const Blobs& top) override {
     top[0]->reshape(blobs()[0]->shape());
     top[0]->share_data(*blobs()[0]);
+    top[0]->share_diff(*blobs()[0]);
   }
 
   template <typename T>
   void forward(const Blobs&, const Blobs&) {}
-
-  template <typename T>
-  void backward(const Blobs& top, const std::vector<bool>&, const Blobs&) {
-    if (!learns(0)) return;
-    const T* dy = top[0]->diff_as<T>();
-    T* gradient = blobs()[0]->update_diff<T>();
-    for_each(top[0]->count(), [=](int64_t i) { gradient[i] += dy[i]; });
-  }
 };
 
 CAFFE_REGISTER_LAYER(Parameter, ParameterLayer);

@@ -25,11 +25,11 @@ class ReductionLayer : public PortableLayer<ReductionLayer> {
   void forward(const Blobs& bottom, const Blobs& top) {
     const T* x = bottom[0]->data_as<T>();
     T* y = top[0]->overwrite_data<T>();
-    const int64_t n = row_;
+    const int64_t n = row_, rows = rows_;
     const auto operation = param().reduction_param().operation();
     const double factor = coefficient();
     const auto reduce_rows = [=](const auto& term) {
-      for_each_heavy(rows_, [=](int64_t r) {
+      for_each_heavy(rows, [=](int64_t r) {
         const T* row = x + r * n;
         y[r] = static_cast<T>(factor * sum<T>(n, [=](int64_t i) { return term(row[i]); }));
       });

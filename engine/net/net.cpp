@@ -151,8 +151,10 @@ std::vector<Operation> Net::operations() const {
   return operations;
 }
 
-void Net::reshape() {
-  for (int i = 0; i < layer_count(); ++i) {
+void Net::reshape() { reshape_from(0); }
+
+void Net::reshape_from(int first) {
+  for (int i = first; i < layer_count(); ++i) {
     Layer& layer = *layers_[static_cast<size_t>(i)];
     with_label(layer, [&] {
       layer.reshape(blobs_at(blobs_, bottom_ids(i)), blobs_at(blobs_, top_ids(i)));
@@ -189,20 +191,49 @@ double Net::forward(int first, int last) {
   CAFFE_REQUIRE(first >= 0 && first <= last && last < layer_count(), "net ", name_,
                 " has layers 0 to ", layer_count() - 1, "; it cannot run ", first, " to ", last);
   run_prepare(first, last);
-  const Plan& plan = plan_for(first, last);
   for (Buffer* buffer : buffers_) buffer->begin_pass();
   double loss = 0;
+  for (int next = first; next <= last;) next = forward_steps(next, last, &loss);
+  for (Buffer* buffer : buffers_) buffer->end_pass();
+  if (first == 0) ++context_.pass;
+  return loss;
+}
+
+// Runs layers first..last, or up to one whose values changed the shapes that the plan was made for;
+// what comes after it is then planned anew. Returns the next layer to run.
+int Net::forward_steps(int first, int last, double* loss) {
+  const Plan& plan = plan_for(first, last);
   for (const Plan::Step& step : plan.steps()) {
     if (step.first < first || step.last > last) continue;
     const auto start =
         profile_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
-    with_label(*layers_[static_cast<size_t>(step.first)], [&] { step.implementation->forward(); });
+    const int next = step.last + 1;
+    const bool reshaped = reshaped_tops(step.first, [&] { step.implementation->forward(); });
     if (profile_) (*profile_)[static_cast<size_t>(step.first)].forward += seconds_since(start);
-    for (int i = step.first; i <= step.last; ++i) loss += layer_loss(i);
+    for (int i = step.first; i < next; ++i) *loss += layer_loss(i);
+    if (reshaped) {
+      reshape_from(next);
+      return next;
+    }
   }
-  for (Buffer* buffer : buffers_) buffer->end_pass();
-  if (first == 0) ++context_.pass;
-  return loss;
+  return last + 1;
+}
+
+// Runs a layer, and says whether that changed the shape of a top.
+bool Net::reshaped_tops(int index, const std::function<void()>& run) {
+  const Layer& layer = *layers_[static_cast<size_t>(index)];
+  if (!layer.shapes_tops_by_value()) {
+    with_label(layer, run);
+    return false;
+  }
+  const Blobs top = blobs_at(blobs_, top_ids(index));
+  std::vector<Shape> before;
+  for (const Blob* blob : top) before.push_back(blob->shape());
+  with_label(layer, run);
+  for (size_t j = 0; j < top.size(); ++j) {
+    if (top[j]->shape() != before[j]) return true;
+  }
+  return false;
 }
 
 double Net::layer_loss(int layer) const {

@@ -130,6 +130,9 @@ class Net {
   void build_plan();
   const Plan& plan_for(int first, int last);
   void run_prepare(int first, int last);
+  int forward_steps(int first, int last, double* loss);
+  bool reshaped_tops(int layer, const std::function<void()>& run);
+  void reshape_from(int layer);
   double layer_loss(int layer) const;
   bool wants_gradient(int layer) const;
   void copy_layer(const LayerParameter& source, Layer* target);

@@ -71,10 +71,10 @@ bool NetBuilder::connect_bottom(int layer, int bottom) {
   CAFFE_REQUIRE(blob != net_.blob_index_.end() && unread_.count(name) > 0, "Unknown bottom blob '",
                 name, "': no layer before it has such a top");
   unread_.erase(name);
-  bool backward = blob_needs_backward_[static_cast<size_t>(blob->second)];
-  if (param.propagate_down_size() > 0) backward = param.propagate_down(bottom);
+  const bool backward = blob_needs_backward_[static_cast<size_t>(blob->second)];
   net_.bottom_ids_[static_cast<size_t>(layer)].push_back(blob->second);
-  net_.propagate_down_[static_cast<size_t>(layer)].push_back(backward);
+  net_.propagate_down_[static_cast<size_t>(layer)].push_back(
+      param.propagate_down_size() > 0 ? param.propagate_down(bottom) : backward);
   return backward;
 }
 

@@ -131,10 +131,10 @@ std::vector<BadCase> pooling_cases() {
        {"stride 1 only"}},
       {"Pooling_too_large", pooling("kernel_size: 9"), {image}, {"larger than the padded height"}},
       {"Pooling_axes", pooling("kernel_size: 2"), {{2, 3}}, {"4 axes, found bottom 2 3 (6)"}},
-      {"Pooling_stochastic",
-       pooling("pool: STOCHASTIC kernel_size: 2"),
+      {"Pooling_stochastic_pad",
+       pooling("pool: STOCHASTIC kernel_size: 2 pad: 1"),
        {image},
-       {"STOCHASTIC is not supported"}},
+       {"padding is implemented for MAX and AVE"}},
   };
 }
 
