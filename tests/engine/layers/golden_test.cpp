@@ -30,7 +30,11 @@ NetParameter fixture_net(const std::string& name) {
   std::ifstream file(kFolder + name + ".prototxt");
   std::stringstream text;
   text << file.rdbuf();
-  return parse_text<NetParameter>(text.str());
+  std::string prototxt = text.str();
+  const std::string folder = "@DIR@";
+  for (size_t at; (at = prototxt.find(folder)) != std::string::npos;)
+    prototxt.replace(at, folder.size(), kFolder);
+  return parse_text<NetParameter>(prototxt);
 }
 
 LayerParameter tested_layer(const NetParameter& net) {
