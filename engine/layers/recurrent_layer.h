@@ -13,7 +13,9 @@ namespace caffe {
 //   bottoms  x (T x N x ...), cont (T x N; 0 where a sequence begins), [static input (N x ...)],
 //            with expose_hidden the initial states (1 x N x H each);
 //   tops     T x N x H, with expose_hidden the last states (1 x N x H each).
-// Without expose_hidden the last states of a pass are the initial ones of the next.
+// Without expose_hidden the last states of a pass are the initial ones of the next. As in Caffe, no
+// gradient passes through states: those of the last ones are not looked at, the initial ones' are
+// zero.
 // Parameters: W_x (G x inputs), b (G), [W_static (G x static inputs)], W_h (G x H), then Self's own;
 // G = Self::kGates * H. The gates' inputs of all steps are one product of matrices; only the hidden
 // part is computed step by step.
@@ -142,13 +144,8 @@ class RecurrentLayer : public PortableLayer<Self> {
     for (int s = 0; s < Self::kStates; ++s) {
       T* gradient = state_gradient_[static_cast<size_t>(s)]->template overwrite_data<T>();
       std::fill_n(gradient, step(), T{0});
-      if (exposed() > 0) {
-        std::copy_n(top[static_cast<size_t>(1 + s)]->template diff_as<T>(), step(), gradient);
-      }
       dstates.push_back(gradient);
     }
-    T* last = dh + (steps_ - 1) * step();
-    for (int64_t i = 0; i < step(); ++i) last[i] += dstates[0][i];
     const T* cont = bottom[1]->template data_as<T>();
     const T* weights = parameter<T>(hidden_weights());
     const std::vector<const T*> initial = initial_states<T>(bottom);
@@ -170,8 +167,7 @@ class RecurrentLayer : public PortableLayer<Self> {
     }
     for (int s = 0; s < exposed(); ++s) {
       if (!propagate_down[initial_state(s)]) continue;
-      std::copy_n(dstates[static_cast<size_t>(s)], step(),
-                  bottom[initial_state(s)]->template overwrite_diff<T>());
+      std::fill_n(bottom[initial_state(s)]->template overwrite_diff<T>(), step(), T{0});
     }
     gate_gradients<T>(gates, propagate_down, bottom);
   }

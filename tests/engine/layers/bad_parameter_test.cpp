@@ -82,6 +82,48 @@ std::vector<BadCase> convolution_cases() {
   };
 }
 
+std::vector<BadCase> caffe_1_0_cases() {
+  return {
+      {"ArgMax_top_k", "type: 'ArgMax' argmax_param { top_k: 13 }", {{2, 3, 4}}, {"top_k 13", "1 to 12"}},
+      {"BatchReindex_axes", "type: 'BatchReindex'", {{5, 2}, {4, 2}}, {"indices of shape 4 2"}},
+      {"Clip_no_max", "type: 'Clip' clip_param { min: 0 max: -1 }", {{2}}, {"min 0 above max -1"}},
+      {"ContrastiveLoss_shapes", "type: 'ContrastiveLoss'", {{4, 3}, {4, 2}, {4}}, {"4 3", "4 2", "same shape"}},
+      {"ContrastiveLoss_labels", "type: 'ContrastiveLoss'", {{4, 3}, {4, 3}, {5}}, {"found 5 labels for 4 pairs"}},
+      {"Crop_outside", "type: 'Crop' crop_param { offset: 4 }", {{1, 2, 7, 8}, {1, 2, 4, 4}}, {"[4, 8)", "axis 2"}},
+      {"Crop_offsets", "type: 'Crop' crop_param { offset: [1, 1, 1] }", {{1, 2, 7, 8}, {1, 2, 4, 4}}, {"found 3 offsets", "each of the 2 axes"}},
+      {"Crop_axes", "type: 'Crop'", {{1, 2, 7, 8}, {2, 4, 4}}, {"same number of axes"}},
+      {"Deconvolution_no_kernel", "type: 'Deconvolution' convolution_param { num_output: 2 }", {{1, 2, 3, 3}}, {"kernel_size", "found 0 values"}},
+      {"Deconvolution_padding", "type: 'Deconvolution' convolution_param { num_output: 2 kernel_size: 1 pad: 2 }", {{1, 2, 3, 3}}, {"leaves nothing of the top"}},
+      {"Embed_sizes", "type: 'Embed' embed_param { num_output: 4 }", {{5}}, {"input_dim 0", "must be positive"}},
+      {"Exp_base", "type: 'Exp' exp_param { base: 0 }", {{2}}, {"base 0", "positive"}},
+      {"Log_base", "type: 'Log' log_param { base: 1 }", {{2}}, {"base 1", "not 1"}},
+      {"Filter_tops", "type: 'Filter'", {{5, 2}, {5}}, {"found 2 tops for 2 bottoms"}, 2},
+      {"Filter_selector", "type: 'Filter'", {{5, 2}, {5, 2}}, {"selector of shape 5 2"}},
+      {"Filter_rows", "type: 'Filter'", {{4, 2}, {5}}, {"as many rows as the selector, 5"}},
+      {"HingeLoss_labels", "type: 'HingeLoss'", {{4, 3}, {5}}, {"found 5 labels", "for 4 predictions"}},
+      {"MultinomialLogisticLoss_labels", "type: 'MultinomialLogisticLoss'", {{4, 3}, {5}}, {"found 5 labels", "for 4 predictions"}},
+      {"SigmoidCrossEntropyLoss_targets", "type: 'SigmoidCrossEntropyLoss'", {{4, 3}, {4}}, {"found 4 targets", "for 12 predictions"}},
+      {"InfogainLoss_nothing", "type: 'InfogainLoss'", {{4, 3}, {4}}, {"needs the matrix H"}},
+      {"InfogainLoss_file", "type: 'InfogainLoss' infogain_loss_param { source: '/no/such/H' }", {{4, 3}, {4}}, {"/no/such/H"}},
+      {"InfogainLoss_matrix", "type: 'InfogainLoss'", {{4, 3}, {4}, {2, 2}}, {"matrix H of 4 numbers for 3 classes"}},
+      {"Im2col_large", "type: 'Im2col' convolution_param { kernel_size: 5 }", {{1, 2, 3, 3}}, {"spans 5 pixels"}},
+      {"LSTM_no_output", "type: 'LSTM'", {{4, 2, 3}, {4, 2}}, {"num_output must be given"}},
+      {"LSTM_cont", "type: 'LSTM' recurrent_param { num_output: 3 }", {{4, 2, 3}, {2, 4}}, {"cont", "expected 4 2"}},
+      {"RNN_no_output", "type: 'RNN'", {{4, 2, 3}, {4, 2}}, {"num_output must be given"}},
+      {"RNN_static", "type: 'RNN' recurrent_param { num_output: 3 }", {{4, 2, 3}, {4, 2}, {3, 5}}, {"static input", "expected 2 rows"}},
+      {"LSTMUnit_gates", "type: 'LSTMUnit'", {{1, 3, 2}, {1, 3, 6}, {1, 3}}, {"gates", "expected 1 3 8"}, 2},
+      {"MVN_axes", "type: 'MVN'", {{5}}, {"at least 2 axes"}},
+      {"PReLU_axes", "type: 'PReLU'", {{5}}, {"at least 2 axes"}},
+      {"Slice_uneven", "type: 'Slice'", {{2, 5}}, {"into 2 equal parts"}, 2},
+      {"Slice_points", "type: 'Slice' slice_param { slice_point: 7 }", {{2, 5}}, {"must rise from 1 to less than 5"}, 2},
+      {"Slice_count", "type: 'Slice' slice_param { slice_point: 1 }", {{2, 5}}, {"found 1 slice_points for 3 tops"}, 3},
+      {"SPP_height", "type: 'SPP'", {{1, 2, 4, 4}}, {"pyramid_height 0"}},
+      {"SPP_too_high", "type: 'SPP' spp_param { pyramid_height: 4 }", {{1, 2, 4, 4}}, {"cannot cut 4 pixels into 8 bins"}},
+      {"Tile_none", "type: 'Tile'", {{2, 3}}, {"tiles"}},
+      {"Reduction_axis", "type: 'Reduction' reduction_param { axis: 3 }", {{2, 3}}, {"axis 3 is out of range"}},
+  };
+}
+
 std::vector<BadCase> pooling_cases() {
   const auto pooling = [](const std::string& p) {
     return "type: 'Pooling' pooling_param { " + p + " }";
@@ -313,7 +355,7 @@ std::vector<BadCase> other_cases() {
 std::vector<BadCase> bad_cases() {
   std::vector<BadCase> all;
   for (const auto& part :
-       {convolution_cases(), pooling_cases(), loss_cases(), shape_layer_cases(), other_cases()}) {
+       {convolution_cases(), pooling_cases(), loss_cases(), shape_layer_cases(), other_cases(), caffe_1_0_cases()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;
@@ -339,6 +381,13 @@ TEST(BadParameterTable, HasEveryLayerThatCanBeMisused) {
   std::set<std::string> covered;
   for (const BadCase& test : bad_cases()) covered.insert(test.name.substr(0, test.name.find('_')));
   EXPECT_EQ(uncovered_layers(covered, {{"ReLU", "takes any bottom and parameter"},
+                                       {"Parameter", "takes any shape"},
+                                       {"Threshold", "takes any bottom and parameter"},
+                                       {"Swish", "takes any bottom and parameter"},
+                                       {"Power", "takes any bottom and parameter"},
+                                       {"ELU", "takes any bottom and parameter"},
+                                       {"BNLL", "takes any bottom and parameter"},
+                                       {"AbsVal", "takes any bottom and parameter"},
                                        {"TanH", "takes any bottom"},
                                        {"Sigmoid", "takes any bottom"},
                                        {"Silence", "takes any bottom"},
@@ -352,7 +401,7 @@ TEST(BadParameterTable, HasEveryLayerThatCanBeMisused) {
 TEST(UnknownLayer, IsNamedWithTheKnownOnes) {
   EXPECT_THAT(
       error_of([] { fixture("type: 'Convolutoin'", {}, 1); }),
-      AllOf(::testing::StartsWith("Unknown layer type: Convolutoin (known types: Accuracy, "),
+      AllOf(::testing::StartsWith("Unknown layer type: Convolutoin (known types: AbsVal, Accuracy, "),
             HasSubstr("Convolution, ")));
 }
 

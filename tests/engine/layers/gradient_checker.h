@@ -16,7 +16,9 @@ enum class Values {
   kNormal,
   kNonZero,   // magnitude 0.2 to 1.2: off the kinks and poles at 0
   kDistinct,  // no two values closer than 0.01: no ties for maxima
+  kPositive,  // 0.2 to 1.2
   kLabels,    // 0, 1 or 2
+  kBits,      // 0 or 1
 };
 
 struct GradientCase {
@@ -112,8 +114,14 @@ class GradientChecker {
                                  // of bottoms
           values[i] = 0.01 * static_cast<double>(i * case_.bottoms.size() + bottom);
           break;
+        case Values::kPositive:
+          values[i] = 0.2 + random.uniform();
+          break;
         case Values::kLabels:
           values[i] = random.below(3);
+          break;
+        case Values::kBits:
+          values[i] = random.below(2);
           break;
       }
     }

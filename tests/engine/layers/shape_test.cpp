@@ -11,7 +11,7 @@ struct ShapeCase {
   std::string layer;
   std::vector<Shape> bottoms;
   std::vector<Shape> tops;
-  bool weights_hold_the_batch = false;
+  bool batch_is_fixed = false;  // axis 0 is held by weights or by another bottom
 };
 void PrintTo(const ShapeCase& test, std::ostream* out) { *out << test.name; }
 
@@ -76,6 +76,43 @@ std::vector<ShapeCase> shape_cases() {
        {image},
        {{5}},
        true},
+      {"AbsVal_same", "type: 'AbsVal'", {{2, 3, 4}}, {{2, 3, 4}}},
+      {"BNLL_same", "type: 'BNLL'", {{2, 3, 4}}, {{2, 3, 4}}},
+      {"ELU_same", "type: 'ELU'", {{2, 3, 4}}, {{2, 3, 4}}},
+      {"Exp_same", "type: 'Exp'", {{2, 3, 4}}, {{2, 3, 4}}},
+      {"Log_same", "type: 'Log'", {{2, 3, 4}}, {{2, 3, 4}}},
+      {"Power_same", "type: 'Power'", {{2, 3, 4}}, {{2, 3, 4}}},
+      {"PReLU_same", "type: 'PReLU'", {{2, 3, 4}}, {{2, 3, 4}}},
+      {"MVN_same", "type: 'MVN'", {{2, 3, 4}}, {{2, 3, 4}}},
+      {"Swish_same", "type: 'Swish'", {{2, 3, 4}}, {{2, 3, 4}}},
+      {"Threshold_same", "type: 'Threshold'", {{2, 3, 4}}, {{2, 3, 4}}},
+      {"Clip_same", "type: 'Clip' clip_param { min: 0 max: 1 }", {{2, 3}}, {{2, 3}}},
+      {"ArgMax_flat", "type: 'ArgMax' argmax_param { top_k: 2 }", {{2, 3, 4}}, {{2, 1, 2}}},
+      {"ArgMax_values", "type: 'ArgMax' argmax_param { top_k: 2 out_max_val: true }", {{2, 3, 4, 5}}, {{2, 2, 2, 1}}},
+      {"ArgMax_axis", "type: 'ArgMax' argmax_param { top_k: 2 axis: 1 }", {{2, 3, 4, 5}}, {{2, 2, 4, 5}}},
+      {"BatchReindex_rows", "type: 'BatchReindex'", {{5, 2, 3}, {4}}, {{4, 2, 3}}, true},
+      {"Crop_default", "type: 'Crop'", {{2, 3, 7, 8}, {1, 9, 4, 5}}, {{2, 3, 4, 5}}},
+      {"Crop_axis1", "type: 'Crop' crop_param { axis: 1 offset: 0 }", {{2, 3, 7, 8}, {1, 2, 4, 5}}, {{2, 2, 4, 5}}},
+      {"Deconvolution_grows", "type: 'Deconvolution' convolution_param { num_output: 4 kernel_size: 4 stride: 2 pad: 1 }", {{2, 3, 7, 8}}, {{2, 4, 14, 16}}},
+      {"Deconvolution_dilated", "type: 'Deconvolution' convolution_param { num_output: 4 kernel_size: 3 dilation: 2 }", {{2, 3, 7, 8}}, {{2, 4, 11, 12}}},
+      {"Im2col_columns", "type: 'Im2col' convolution_param { kernel_size: 3 pad: 1 stride: 2 }", {{2, 3, 7, 8}}, {{2, 27, 4, 4}}},
+      {"Embed_rows", "type: 'Embed' embed_param { input_dim: 9 num_output: 4 }", {{5, 2}}, {{5, 2, 4}}},
+      {"Filter_all_at_first", "type: 'Filter'", {{5, 2}, {5, 3}, {5}}, {{5, 2}, {5, 3}}},
+      {"Parameter_given", "type: 'Parameter' parameter_param { shape { dim: 3 dim: 4 } }", {}, {{3, 4}}},
+      {"Reduction_all", "type: 'Reduction'", {{2, 3, 4}}, {{}}},
+      {"Reduction_trailing", "type: 'Reduction' reduction_param { axis: 2 }", {{2, 3, 4}}, {{2, 3}}},
+      {"Slice_points", "type: 'Slice' slice_param { slice_point: 1 }", {{2, 5, 3}}, {{2, 1, 3}, {2, 4, 3}}},
+      {"Tile_channels", "type: 'Tile' tile_param { tiles: 3 }", {{2, 5, 3}}, {{2, 15, 3}}},
+      {"SPP_pyramid", "type: 'SPP' spp_param { pyramid_height: 3 }", {{2, 3, 7, 8}}, {{2, 63}}},
+      {"SPP_one", "type: 'SPP' spp_param { pyramid_height: 1 }", {{2, 3, 7, 8}}, {{2, 3, 1, 1}}},
+      {"HingeLoss_scalar", "type: 'HingeLoss'", {{4, 3}, {4}}, {{}}},
+      {"MultinomialLogisticLoss_scalar", "type: 'MultinomialLogisticLoss'", {{4, 3}, {4}}, {{}}},
+      {"SigmoidCrossEntropyLoss_two", "type: 'SigmoidCrossEntropyLoss'", {{4, 3}, {4, 3}}, {{}, {4, 3}}},
+      {"ContrastiveLoss_scalar", "type: 'ContrastiveLoss'", {{4, 3}, {4, 3}, {4}}, {{}}},
+      {"InfogainLoss_two", "type: 'InfogainLoss'", {{4, 3}, {4}, {3, 3}}, {{}, {4, 3}}},
+      {"RNN_plain", "type: 'RNN' recurrent_param { num_output: 5 }", {{4, 2, 3}, {4, 2}}, {{4, 2, 5}}},
+      {"LSTM_exposed", "type: 'LSTM' recurrent_param { num_output: 5 expose_hidden: true }", {{4, 2, 3, 2}, {4, 2}, {1, 2, 5}, {1, 2, 5}}, {{4, 2, 5}, {1, 2, 5}, {1, 2, 5}}, true},
+      {"LSTMUnit_step", "type: 'LSTMUnit'", {{1, 3, 2}, {1, 3, 8}, {1, 3}}, {{1, 3, 2}, {1, 3, 2}}},
       {"LRN_same", "type: 'LRN'", {image}, {image}},
       {"BatchNorm_same", "type: 'BatchNorm'", {image}, {image}},
       {"Scale_same", "type: 'Scale'", {image}, {image}},
@@ -153,7 +190,7 @@ std::vector<ShapeCase> batch_cases() {
   for (const ShapeCase& test : shape_cases()) {
     const bool images =
         !test.bottoms.empty() && test.bottoms[0].axes() >= 3 && test.bottoms[0][0] > 1;
-    if (images && !test.weights_hold_the_batch) some.push_back(test);
+    if (images && !test.batch_is_fixed) some.push_back(test);
   }
   return some;
 }
