@@ -56,8 +56,7 @@ class ContrastiveLossLayer : public LossLayer<ContrastiveLossLayer> {
     const T* a = bottom[0]->data_as<T>();
     const T* b = bottom[1]->data_as<T>();
     const T* alike = bottom[2]->data_as<T>();
-    const double weight =
-        static_cast<double>(top[0]->diff_as<T>()[0]) / static_cast<double>(rows_);
+    const double weight = static_cast<double>(top[0]->diff_as<T>()[0]) / static_cast<double>(rows_);
     for (size_t k = 0; k < 2; ++k) {
       if (!propagate_down[k]) continue;
       T* dx = bottom[k]->overwrite_diff<T>();

@@ -16,9 +16,7 @@ class FilterLayer : public PortableLayer<FilterLayer> {
   Arity bottoms() const override { return Arity::at_least(2); }
   Arity tops() const override { return Arity::at_least(1); }
   bool shapes_tops_by_value() const override { return true; }
-  bool allow_force_backward(int index) const override {
-    return index + 1 < param().bottom_size();
-  }
+  bool allow_force_backward(int index) const override { return index + 1 < param().bottom_size(); }
 
   void reshape(const Blobs& bottom, const Blobs& top) override {
     CAFFE_REQUIRE(top.size() + 1 == bottom.size(), "found ", top.size(), " tops for ",
@@ -63,7 +61,8 @@ class FilterLayer : public PortableLayer<FilterLayer> {
       std::fill_n(dx, bottom[i]->count(), T{0});
       const int64_t n = bottom[i]->shape().count(1);
       const int64_t* rows = chosen_.data();
-      for_each_heavy(top[i]->shape(0), [=](int64_t j) { std::copy_n(dy + j * n, n, dx + rows[j] * n); });
+      for_each_heavy(top[i]->shape(0),
+                     [=](int64_t j) { std::copy_n(dy + j * n, n, dx + rows[j] * n); });
     }
   }
 

@@ -34,7 +34,8 @@ class LossLayer : public PortableLayer<Self> {
   }
   Labels labels(int64_t classes) const {
     const auto& p = this->param().loss_param();
-    return Labels(classes, p.has_ignore_label() ? std::optional<int>(p.ignore_label()) : std::nullopt);
+    return Labels(classes,
+                  p.has_ignore_label() ? std::optional<int>(p.ignore_label()) : std::nullopt);
   }
 };
 

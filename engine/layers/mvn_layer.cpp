@@ -35,8 +35,8 @@ class MVNLayer : public PortableLayer<MVNLayer> {
     for_each_heavy(rows_, [=](int64_t r) {
       const T* in = x + r * n;
       T* out = y + r * n;
-      const T mean = static_cast<T>(sum<T>(n, [=](int64_t i) { return in[i]; }) /
-                                    static_cast<double>(n));
+      const T mean =
+          static_cast<T>(sum<T>(n, [=](int64_t i) { return in[i]; }) / static_cast<double>(n));
       for (int64_t i = 0; i < n; ++i) out[i] = in[i] - mean;
       deviation[r] = 1;
       if (!normalize) return;

@@ -47,9 +47,10 @@ class PoolingLayer : public PortableLayer<PoolingLayer> {
 
   void set_up(const Blobs&, const Blobs&) override {
     const auto& p = param().pooling_param();
-    CAFFE_REQUIRE(method() != PoolingParameter::STOCHASTIC ||
-                      (p.pad() == 0 && p.pad_h() == 0 && p.pad_w() == 0),
-                  "padding is implemented for MAX and AVE pooling only; take it out, or pad before");
+    CAFFE_REQUIRE(
+        method() != PoolingParameter::STOCHASTIC ||
+            (p.pad() == 0 && p.pad_h() == 0 && p.pad_w() == 0),
+        "padding is implemented for MAX and AVE pooling only; take it out, or pad before");
   }
 
   void reshape(const Blobs& bottom, const Blobs& top) override {
@@ -139,7 +140,8 @@ class PoolingLayer : public PortableLayer<PoolingLayer> {
     for_each_heavy(planes_, [=, &run](int64_t plane) {
       const T* image = x + plane * window.h.image * window.w.image;
       const int64_t sample = plane / channels;
-      const auto position = static_cast<uint64_t>((run.pass * samples + sample) * run.world + run.rank);
+      const auto position =
+          static_cast<uint64_t>((run.pass * samples + sample) * run.world + run.rank);
       for_each_window(window, plane, [&](int64_t out, const Span& rows, const Span& columns) {
         double total = 0;
         for_each_pixel(window, rows, columns, [&](int64_t at) { return total += image[at], true; });

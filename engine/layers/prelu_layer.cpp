@@ -48,8 +48,8 @@ class PReLULayer : public PortableLayer<PReLULayer> {
       x = input_.data_as<T>();
     }
     T* y = top[0]->overwrite_data<T>();
-    for_each_with_middle(
-        middle_, [=](int64_t i, int64_t c) { y[i] = x[i] > 0 ? x[i] : slope[c] * x[i]; });
+    for_each_with_middle(middle_,
+                         [=](int64_t i, int64_t c) { y[i] = x[i] > 0 ? x[i] : slope[c] * x[i]; });
   }
 
   template <typename T>

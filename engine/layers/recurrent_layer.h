@@ -16,9 +16,9 @@ namespace caffe {
 // Without expose_hidden the last states of a pass are the initial ones of the next. As in Caffe, no
 // gradient passes through states: those of the last ones are not looked at, the initial ones' are
 // zero.
-// Parameters: W_x (G x inputs), b (G), [W_static (G x static inputs)], W_h (G x H), then Self's own;
-// G = Self::kGates * H. The gates' inputs of all steps are one product of matrices; only the hidden
-// part is computed step by step.
+// Parameters: W_x (G x inputs), b (G), [W_static (G x static inputs)], W_h (G x H), then Self's
+// own; G = Self::kGates * H. The gates' inputs of all steps are one product of matrices; only the
+// hidden part is computed step by step.
 //
 // Self gives kGates, kStates (the hidden state is the first), kOwnParameters, and
 //   add_own_parameters()
@@ -26,7 +26,8 @@ namespace caffe {
 //   forward_step(t, gates, cont, initial, top)      gates: N x G, activated in place
 //   const T* state(s, top)                state s of all steps
 //   finish_forward(top)
-//   start_backward(top, dh)               dh (T x N x H) from the first top's gradient; adds its own
+//   start_backward(top, dh)               dh (T x N x H) from the first top's gradient; adds its
+//   own
 //                                         parameters' gradients
 //   backward_step(t, gates, dgates, dh, initial, dstates)   dgates: of the gates' inputs; takes the
 //                                         gradients of all states but the hidden one a step back
@@ -111,8 +112,8 @@ class RecurrentLayer : public PortableLayer<Self> {
   void forward(const Blobs& bottom, const Blobs& top) {
     const int64_t rows = steps_ * streams_, g = gate_count();
     T* gates = gates_.overwrite_data<T>();
-    gemm(Transpose::kNo, Transpose::kYes, rows, g, inputs_, T{1},
-         bottom[0]->template data_as<T>(), parameter<T>(0), T{0}, gates);
+    gemm(Transpose::kNo, Transpose::kYes, rows, g, inputs_, T{1}, bottom[0]->template data_as<T>(),
+         parameter<T>(0), T{0}, gates);
     add_constant_part<T>(bottom, gates);
     const T* cont = bottom[1]->template data_as<T>();
     const T* weights = parameter<T>(hidden_weights());
@@ -136,8 +137,7 @@ class RecurrentLayer : public PortableLayer<Self> {
 
   template <typename T>
   void backward(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
-    CAFFE_REQUIRE(!propagate_down[1], this->label(),
-                  " has no gradient for cont (bottom 1)");
+    CAFFE_REQUIRE(!propagate_down[1], this->label(), " has no gradient for cont (bottom 1)");
     T* dh = hidden_gradient_.overwrite_data<T>();
     self().start_backward(top, dh);
     std::vector<T*> dstates;

@@ -56,8 +56,7 @@ class ReductionLayer : public PortableLayer<ReductionLayer> {
     for_each_heavy(rows_, [=](int64_t r) {
       const T g = factor * dy[r];
       for (int64_t i = r * n; i < (r + 1) * n; ++i) {
-        dx[i] = operation == ReductionParameter::ASUM
-                    ? g * static_cast<T>((x[i] > 0) - (x[i] < 0))
+        dx[i] = operation == ReductionParameter::ASUM ? g * static_cast<T>((x[i] > 0) - (x[i] < 0))
                 : operation == ReductionParameter::SUMSQ ? 2 * g * x[i]
                                                          : g;
       }

@@ -29,8 +29,8 @@ class SigmoidCrossEntropyLossLayer : public LossLayer<SigmoidCrossEntropyLossLay
     const T* target = bottom[1]->data_as<T>();
     const int64_t count = bottom[0]->count();
     const Labels rule = labels(0);
-    valid_ = static_cast<int64_t>(parallel_sum<T>(
-        count, [=](int64_t i) { return rule.ignored(target[i]) ? T{0} : T{1}; }));
+    valid_ = static_cast<int64_t>(
+        parallel_sum<T>(count, [=](int64_t i) { return rule.ignored(target[i]) ? T{0} : T{1}; }));
     const auto loss = [=](int64_t i) {
       if (rule.ignored(target[i])) return T{0};
       return x[i] * (static_cast<T>(x[i] >= 0) - target[i]) + std::log1p(std::exp(-std::abs(x[i])));

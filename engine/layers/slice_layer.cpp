@@ -24,8 +24,8 @@ class SliceLayer : public PortableLayer<SliceLayer> {
     const auto& p = param().slice_param();
     const Shape& in = bottom[0]->shape();
     CAFFE_REQUIRE(!p.has_slice_dim() || p.slice_dim() < static_cast<uint32_t>(in.axes()),
-                  "slice_dim ", p.slice_dim(), " is out of range for the ", in.axes(),
-                  "-D bottom ", in.str());
+                  "slice_dim ", p.slice_dim(), " is out of range for the ", in.axes(), "-D bottom ",
+                  in.str());
     const int axis =
         in.canonical_axis(p.has_slice_dim() ? static_cast<int>(p.slice_dim()) : p.axis());
     const std::vector<int64_t> ends = cuts(in, axis, top.size());

@@ -14,10 +14,10 @@ class SPPLayer : public PortableLayer<SPPLayer> {
   using PortableLayer::PortableLayer;
 
   void set_up(const Blobs&, const Blobs&) override {
-    CAFFE_REQUIRE(param().spp_param().pyramid_height() > 0 &&
-                      param().spp_param().pyramid_height() < 16,
-                  "found pyramid_height ", param().spp_param().pyramid_height(),
-                  " in spp_param; it must be given, from 1 to 15");
+    CAFFE_REQUIRE(
+        param().spp_param().pyramid_height() > 0 && param().spp_param().pyramid_height() < 16,
+        "found pyramid_height ", param().spp_param().pyramid_height(),
+        " in spp_param; it must be given, from 1 to 15");
   }
 
   void reshape(const Blobs& bottom, const Blobs& top) override {
@@ -50,9 +50,8 @@ class SPPLayer : public PortableLayer<SPPLayer> {
       level.pooling->run_forward({bottom[0]}, {level.top.get()});
       const T* part = level.top->data_as<T>();
       const int64_t n = level.row;
-      for_each_heavy(bottom[0]->shape(0), [=](int64_t s) {
-        std::copy_n(part + s * n, n, y + s * stride + offset);
-      });
+      for_each_heavy(bottom[0]->shape(0),
+                     [=](int64_t s) { std::copy_n(part + s * n, n, y + s * stride + offset); });
       offset += n;
     }
   }
@@ -70,9 +69,8 @@ class SPPLayer : public PortableLayer<SPPLayer> {
     for (const Level& level : levels_) {
       T* part = level.top->overwrite_diff<T>();
       const int64_t n = level.row;
-      for_each_heavy(bottom[0]->shape(0), [=](int64_t s) {
-        std::copy_n(dy + s * stride + offset, n, part + s * n);
-      });
+      for_each_heavy(bottom[0]->shape(0),
+                     [=](int64_t s) { std::copy_n(dy + s * stride + offset, n, part + s * n); });
       offset += n;
       level.pooling->run_backward({level.top.get()}, {true}, {&gradient_});
       const T* add = gradient_.diff_as<T>();
@@ -99,8 +97,8 @@ class SPPLayer : public PortableLayer<SPPLayer> {
     const auto fit = [&](int64_t extent, auto set_kernel, auto set_stride, auto set_pad) {
       const int64_t kernel = (extent + bins - 1) / bins;
       const int64_t pad = (kernel * bins - extent + 1) / 2;
-      CAFFE_REQUIRE(pad < kernel, "cannot cut ", extent, " pixels into ", bins,
-                    " bins (bottom ", in.str(), "); use a smaller pyramid_height");
+      CAFFE_REQUIRE(pad < kernel, "cannot cut ", extent, " pixels into ", bins, " bins (bottom ",
+                    in.str(), "); use a smaller pyramid_height");
       set_kernel(static_cast<uint32_t>(kernel));
       set_stride(static_cast<uint32_t>(kernel));
       set_pad(static_cast<uint32_t>(pad));

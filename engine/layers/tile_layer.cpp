@@ -33,9 +33,8 @@ class TileLayer : public PortableLayer<TileLayer> {
     const T* x = bottom[0]->data_as<T>();
     T* y = top[0]->overwrite_data<T>();
     const int64_t tiles = tiles_, block = block_;
-    for_each_heavy(outer_ * tiles, [=](int64_t i) {
-      std::copy_n(x + i / tiles * block, block, y + i * block);
-    });
+    for_each_heavy(outer_ * tiles,
+                   [=](int64_t i) { std::copy_n(x + i / tiles * block, block, y + i * block); });
   }
 
   template <typename T>

@@ -8,9 +8,7 @@ namespace {
 // Duchi et al. 2011: h += g^2;  w -= rate * g / (sqrt(h) + delta).
 class AdaGradRule : public UpdateRule {
  public:
-  explicit AdaGradRule(const SolverParameter& param) : UpdateRule(param) {
-    require_no_momentum();
-  }
+  explicit AdaGradRule(const SolverParameter& param) : UpdateRule(param) { require_no_momentum(); }
 
   void apply(const UpdateStep& step, float* weights, const float* gradient, float* const* history,
              int64_t n) const override {

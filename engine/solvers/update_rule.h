@@ -13,10 +13,10 @@ namespace caffe {
 // One parameter's update, over n elements of plain arrays that all lie in the same (perhaps
 // blocked) layout.
 struct UpdateStep {
-  float rate = 0;        // learning rate * lr_mult
-  float decay = 0;       // weight_decay * decay_mult
-  bool l1 = false;       // regularisation by sign(w) instead of w
-  float grad_scale = 1;  // the gradient is multiplied by this first (1/iter_size, clipping)
+  float rate = 0;         // learning rate * lr_mult
+  float decay = 0;        // weight_decay * decay_mult
+  bool l1 = false;        // regularisation by sign(w) instead of w
+  float grad_scale = 1;   // the gradient is multiplied by this first (1/iter_size, clipping)
   int64_t iteration = 0;  // updates before this one
 };
 
