@@ -75,7 +75,7 @@ void FloatBuffer::resize(int64_t size) {
 
 class BatchLoader::Impl {
  public:
-  Impl(std::shared_ptr<const RecordSource> source, std::shared_ptr<const Transformer> transformer,
+  Impl(std::shared_ptr<const SampleSource> source, std::shared_ptr<const Transformer> transformer,
        BatchSchedule schedule, const BatchLoaderOptions& options)
       : source_(std::move(source)),
         transformer_(std::move(transformer)),
@@ -140,7 +140,7 @@ class BatchLoader::Impl {
     Transformer::Scratch scratch;
     const int64_t number = order.record_at(position);
     return named(number, [&] {
-      return transformer_->output(transformer_->content(datum_at(number), scratch).pixels.extents);
+      return transformer_->output(source_->sample(number, scratch).content.pixels.extents);
     });
   }
 
@@ -155,23 +155,13 @@ class BatchLoader::Impl {
     for (std::thread& worker : workers_) worker.join();
   }
 
-  DatumView datum_at(int64_t number) const {
-    DatumView datum;
-    const Record record = source_->read(number);
-    CAFFE_REQUIRE_CODE(
-        try_parse_datum(record.value, datum), ErrorCode::kData, "is no Datum (",
-        record.value.size(),
-        " bytes that do not parse); the store must hold what convert_imageset writes");
-    return datum;
-  }
-
   // Runs `body`; an error in it gets the record in front.
   template <typename Body>
   std::invoke_result_t<Body> named(int64_t number, Body body) const {
     try {
       return body();
     } catch (Error& error) {
-      throw error.prepend(concat("record '", source_->read(number).key, "' (number ", number,
+      throw error.prepend(concat("record '", source_->key(number), "' (number ", number,
                                  ") of ", source_->name()));
     }
   }
@@ -293,17 +283,16 @@ class BatchLoader::Impl {
     const int64_t position = slot.range.first + row * slot.range.stride;
     const int64_t number = worker.order.record_at(position);
     named(number, [&] {
-      const DatumView datum = datum_at(number);
-      const Transformer::Content content = transformer_->content(datum, worker.scratch);
+      const auto [content, label] = source_->sample(number, worker.scratch);
       check_extents(transformer_->output(content.pixels.extents));
       transformer_->transform(content, position, batch.data.data() + row * slot.extents.count());
-      batch.labels[at] = static_cast<float>(datum.label);
+      batch.labels[at] = label;
     });
     batch.positions[at] = position;
     batch.records[at] = number;
   }
 
-  const std::shared_ptr<const RecordSource> source_;
+  const std::shared_ptr<const SampleSource> source_;
   const std::shared_ptr<const Transformer> transformer_;
   const BatchSchedule schedule_;
   const BatchLoaderOptions options_;
@@ -324,7 +313,13 @@ class BatchLoader::Impl {
   std::vector<std::thread> workers_;
 };
 
-BatchLoader::BatchLoader(std::shared_ptr<const RecordSource> source,
+BatchLoader::BatchLoader(std::shared_ptr<const RecordSource> records,
+                         std::shared_ptr<const Transformer> transformer, BatchSchedule schedule,
+                         const BatchLoaderOptions& options)
+    : BatchLoader(datum_samples(std::move(records), transformer), transformer,
+                  std::move(schedule), options) {}
+
+BatchLoader::BatchLoader(std::shared_ptr<const SampleSource> source,
                          std::shared_ptr<const Transformer> transformer, BatchSchedule schedule,
                          const BatchLoaderOptions& options)
     : impl_(std::make_unique<Impl>(std::move(source), std::move(transformer), std::move(schedule),

@@ -6,9 +6,8 @@
 #include <vector>
 
 #include "core/shape.h"
-#include "data/record_source.h"
+#include "data/sample_source.h"
 #include "data/schedule.h"
-#include "data/transformer.h"
 
 namespace caffe {
 
@@ -50,7 +49,11 @@ struct BatchLoaderOptions {
 // size) of the source, where e = p / size and order_e is the identity unless shuffling.
 class BatchLoader {
  public:
-  BatchLoader(std::shared_ptr<const RecordSource> source,
+  BatchLoader(std::shared_ptr<const SampleSource> source,
+              std::shared_ptr<const Transformer> transformer, BatchSchedule schedule,
+              const BatchLoaderOptions& options);
+  // Of the Datum records of a store.
+  BatchLoader(std::shared_ptr<const RecordSource> records,
               std::shared_ptr<const Transformer> transformer, BatchSchedule schedule,
               const BatchLoaderOptions& options);
   ~BatchLoader();

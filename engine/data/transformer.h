@@ -40,6 +40,7 @@ class Transformer {
   // Memory that one thread reuses from record to record.
   struct Scratch {
     Image image;
+    Image resized;
     std::vector<float> floats;
   };
 
