@@ -161,8 +161,8 @@ class BatchLoader::Impl {
     try {
       return body();
     } catch (Error& error) {
-      throw error.prepend(concat("record '", source_->key(number), "' (number ", number,
-                                 ") of ", source_->name()));
+      throw error.prepend(
+          concat("record '", source_->key(number), "' (number ", number, ") of ", source_->name()));
     }
   }
 
@@ -316,8 +316,8 @@ class BatchLoader::Impl {
 BatchLoader::BatchLoader(std::shared_ptr<const RecordSource> records,
                          std::shared_ptr<const Transformer> transformer, BatchSchedule schedule,
                          const BatchLoaderOptions& options)
-    : BatchLoader(datum_samples(std::move(records), transformer), transformer,
-                  std::move(schedule), options) {}
+    : BatchLoader(datum_samples(std::move(records), transformer), transformer, std::move(schedule),
+                  options) {}
 
 BatchLoader::BatchLoader(std::shared_ptr<const SampleSource> source,
                          std::shared_ptr<const Transformer> transformer, BatchSchedule schedule,

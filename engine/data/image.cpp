@@ -88,6 +88,22 @@ std::vector<Tap> taps(int from, int to) {
   return result;
 }
 
+// To exactly half the size OpenCV takes the mean of every 2 x 2 pixels.
+void halve_image(const Image& from, Image& to) {
+  const int stride = from.width * from.channels;
+  uint8_t* out = to.pixels.data();
+  for (int y = 0; y < to.height; ++y) {
+    const uint8_t* row = from.pixels.data() + static_cast<size_t>(2 * y) * stride;
+    for (int x = 0; x < to.width; ++x, row += 2 * from.channels) {
+      for (int c = 0; c < from.channels; ++c) {
+        const int sum =
+            row[c] + row[c + from.channels] + row[c + stride] + row[c + stride + from.channels];
+        *out++ = static_cast<uint8_t>((sum + 2) >> 2);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void Image::reshape(int new_channels, int new_height, int new_width) {
@@ -121,12 +137,18 @@ void resize_image(const Image& from, int height, int width, Image& to) {
                 width);
   const int channels = from.channels;
   to.reshape(channels, height, width);
+  if (from.height == height && from.width == width) {
+    to.pixels = from.pixels;
+    return;
+  }
+  if (from.height == 2 * height && from.width == 2 * width) return halve_image(from, to);
   const std::vector<Tap> columns = taps(from.width, width);
   const std::vector<Tap> rows = taps(from.height, height);
   const size_t from_stride = static_cast<size_t>(from.width) * channels;
   const size_t to_stride = static_cast<size_t>(width) * channels;
   constexpr int kOne = 1 << kTapBits;
-  constexpr int kHalf = 1 << (2 * kTapBits - 1);
+  // OpenCV drops bits of both products before it adds them, rounding only once, at the end.
+  const auto part = [](int value, int weight) { return (weight * (value >> 4)) >> 16; };
   for (int y = 0; y < height; ++y) {
     const Tap& row = rows[static_cast<size_t>(y)];
     const uint8_t* above = from.pixels.data() + row.index * from_stride;
@@ -140,8 +162,8 @@ void resize_image(const Image& from, int height, int width, Image& to) {
         const int top = above[left + c] * (kOne - column.weight) + above[right + c] * column.weight;
         const int bottom =
             below[left + c] * (kOne - column.weight) + below[right + c] * column.weight;
-        *out++ = static_cast<uint8_t>((top * (kOne - row.weight) + bottom * row.weight + kHalf) >>
-                                      (2 * kTapBits));
+        *out++ = static_cast<uint8_t>(
+            (part(top, kOne - row.weight) + part(bottom, row.weight) + 2) >> 2);
       }
     }
   }

@@ -29,8 +29,8 @@ enum class ColorMode {
 // the caller puts the record in front.
 void decode_image(std::string_view bytes, ColorMode mode, Image& image);
 
-// Bilinear, pixel centres at half coordinates, border repeated, 11-bit weights: OpenCV's
-// INTER_LINEAR within one grey level. `to` must be another object than `from`.
+// Bilinear, pixel centres at half coordinates, border repeated, 11-bit weights: bit for bit
+// OpenCV's INTER_LINEAR. `to` must be another object than `from`.
 void resize_image(const Image& from, int height, int width, Image& to);
 
 }  // namespace caffe

@@ -10,7 +10,8 @@ namespace {
 
 std::string file_bytes(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  CAFFE_REQUIRE_CODE(file.good(), ErrorCode::kIo, "cannot be opened; correct the list, or the root_folder");
+  CAFFE_REQUIRE_CODE(file.good(), ErrorCode::kIo,
+                     "cannot be opened; correct the list, or the root_folder");
   std::ostringstream bytes;
   bytes << file.rdbuf();
   CAFFE_REQUIRE_CODE(!file.bad(), ErrorCode::kIo, "cannot be read");

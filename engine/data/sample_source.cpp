@@ -11,9 +11,7 @@ class DatumSamples : public SampleSource {
 
   int64_t size() const override { return records_->size(); }
   const std::string& name() const override { return records_->name(); }
-  std::string key(int64_t number) const override {
-    return std::string(records_->read(number).key);
-  }
+  std::string key(int64_t number) const override { return std::string(records_->read(number).key); }
   Sample sample(int64_t number, Transformer::Scratch& scratch) const override {
     DatumView datum;
     const Record record = records_->read(number);

@@ -13,12 +13,13 @@ class ImageDataLayer : public BatchLayer<ImageDataLayer> {
 
   void set_up(const Blobs&, const Blobs&) override {
     const ImageDataParameter& data = param().image_data_param();
-    CAFFE_REQUIRE(!data.source().empty(),
-                  "image_data_param { source } is missing: a file with one path and label per line");
+    CAFFE_REQUIRE(
+        !data.source().empty(),
+        "image_data_param { source } is missing: a file with one path and label per line");
     CAFFE_REQUIRE(data.batch_size() > 0, "image_data_param { batch_size } is ", data.batch_size(),
                   ", expected at least 1");
-    CAFFE_REQUIRE((data.new_height() > 0) == (data.new_width() > 0),
-                  "found new_height ", data.new_height(), " and new_width ", data.new_width(),
+    CAFFE_REQUIRE((data.new_height() > 0) == (data.new_width() > 0), "found new_height ",
+                  data.new_height(), " and new_width ", data.new_width(),
                   " in image_data_param; give both or none");
     ImageListOptions options;
     options.root = data.root_folder();

@@ -44,11 +44,10 @@ void expect_fixture(const std::string& fixture, ColorMode mode, int height, int 
     Image image, resized;
     decode_image(testing::read_file(folder + "/" + path), mode, image);
     resize_image(image, height, width, resized);
-    const int tolerance = path.ends_with(".jpg") ? 3 : 1;
     for (int c = 0; c < resized.channels; ++c) {
       for (int i = 0; i < resized.height * resized.width; ++i, ++at) {
         ASSERT_NEAR(resized.pixels[static_cast<size_t>(i * resized.channels + c)],
-                    wanted.values[at] / scale, tolerance + 1e-3)
+                    wanted.values[at] / scale, 1e-3)
             << path << " channel " << c << " pixel " << i;
       }
     }

@@ -459,6 +459,8 @@ TEST(BadParameterTable, HasEveryLayerThatCanBeMisused) {
                                        {"Silence", "takes any bottom"},
                                        {"Split", "takes any bottom"},
                                        {"Data", "tests/engine/data"},
+                                       {"ImageData", "image_data_test.cpp"},
+                                       {"HDF5Output", "image_data_test.cpp"},
                                        {"HDF5Data", "tests/engine/data"},
                                        {"CoSData", "tests/engine/data"}}),
             "");
