@@ -64,26 +64,29 @@ void decode_other(std::string_view bytes, ColorMode mode, Image& image) {
   }
 }
 
-// Weights of one output coordinate: from[index] * (2048 - weight) + from[next] * weight.
+// What one output coordinate is made of.
 struct Tap {
-  int index;
-  int next;
-  int weight;
+  int index, next;
+  int weight, next_weight;  // of the pixels at index and next, in units of 1 / 2^kTapBits
 };
 
 constexpr int kTapBits = 11;
 
-std::vector<Tap> taps(int from, int to) {
+// Beyond the border OpenCV moves columns to its last pixel, but keeps two weights for rows.
+std::vector<Tap> taps(int from, int to, bool columns) {
   std::vector<Tap> result(static_cast<size_t>(to));
   const double ratio = static_cast<double>(from) / to;
   for (int i = 0; i < to; ++i) {
-    const double at = (i + 0.5) * ratio - 0.5;
+    const auto at = static_cast<float>((i + 0.5) * ratio - 0.5);
     int index = static_cast<int>(std::floor(at));
-    double fraction = at - index;
-    if (index < 0) index = 0, fraction = 0;
-    if (index >= from - 1) index = from - 1, fraction = 0;
-    result[static_cast<size_t>(i)] = {index, std::min(index + 1, from - 1),
-                                      static_cast<int>(std::lrint(fraction * (1 << kTapBits)))};
+    float fraction = at - static_cast<float>(index);
+    if (columns && (index < 0 || index >= from - 1)) fraction = 0;
+    const auto units = [](float part) {
+      return static_cast<int>(std::lrint(part * (1 << kTapBits)));
+    };
+    result[static_cast<size_t>(i)] = {std::clamp(index, 0, from - 1),
+                                      std::clamp(index + 1, 0, from - 1), units(1 - fraction),
+                                      units(fraction)};
   }
   return result;
 }
@@ -142,11 +145,10 @@ void resize_image(const Image& from, int height, int width, Image& to) {
     return;
   }
   if (from.height == 2 * height && from.width == 2 * width) return halve_image(from, to);
-  const std::vector<Tap> columns = taps(from.width, width);
-  const std::vector<Tap> rows = taps(from.height, height);
+  const std::vector<Tap> columns = taps(from.width, width, true);
+  const std::vector<Tap> rows = taps(from.height, height, false);
   const size_t from_stride = static_cast<size_t>(from.width) * channels;
   const size_t to_stride = static_cast<size_t>(width) * channels;
-  constexpr int kOne = 1 << kTapBits;
   // OpenCV drops bits of both products before it adds them, rounding only once, at the end.
   const auto part = [](int value, int weight) { return (weight * (value >> 4)) >> 16; };
   for (int y = 0; y < height; ++y) {
@@ -159,11 +161,10 @@ void resize_image(const Image& from, int height, int width, Image& to) {
       const int left = column.index * channels;
       const int right = column.next * channels;
       for (int c = 0; c < channels; ++c) {
-        const int top = above[left + c] * (kOne - column.weight) + above[right + c] * column.weight;
-        const int bottom =
-            below[left + c] * (kOne - column.weight) + below[right + c] * column.weight;
-        *out++ = static_cast<uint8_t>(
-            (part(top, kOne - row.weight) + part(bottom, row.weight) + 2) >> 2);
+        const int top = above[left + c] * column.weight + above[right + c] * column.next_weight;
+        const int bottom = below[left + c] * column.weight + below[right + c] * column.next_weight;
+        *out++ =
+            static_cast<uint8_t>((part(top, row.weight) + part(bottom, row.next_weight) + 2) >> 2);
       }
     }
   }

@@ -460,6 +460,7 @@ TEST(BadParameterTable, HasEveryLayerThatCanBeMisused) {
                                        {"Split", "takes any bottom"},
                                        {"Data", "tests/engine/data"},
                                        {"ImageData", "image_data_test.cpp"},
+                                       {"WindowData", "image_data_test.cpp"},
                                        {"HDF5Output", "image_data_test.cpp"},
                                        {"HDF5Data", "tests/engine/data"},
                                        {"CoSData", "tests/engine/data"}}),

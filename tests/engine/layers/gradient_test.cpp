@@ -459,8 +459,9 @@ TEST(GradientTable, HasEveryLayerThatIsDifferentiable) {
       {"DummyData", "no bottoms"},  {"HDF5Data", "no bottoms"},
       {"CoSData", "no bottoms"},    {"Input", "no bottoms"},
       {"MemoryData", "no bottoms"}, {"Parameter", "its gradient is its top's"},
-      {"ImageData", "no bottoms"},  {"HDF5Output", "no tops"},
-      {"Threshold", "no gradient"}, {"ArgMax", "no gradient"},
+      {"ImageData", "no bottoms"},  {"WindowData", "no bottoms"},
+      {"HDF5Output", "no tops"},    {"Threshold", "no gradient"},
+      {"ArgMax", "no gradient"},
   };
   EXPECT_EQ(uncovered_layers(covered, without_gradient), "");
 }

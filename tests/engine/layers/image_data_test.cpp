@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 
 #include "data/hdf5.h"
 #include "engine/layers/layer_fixture.h"
@@ -111,6 +112,82 @@ TEST_F(ImageDataTest, SaysWhatIsWrongWithAList) {
                 f.set_up();
               }),
               HasSubstr("cannot open the list of images '/no/such/list'"));
+}
+
+class WindowDataTest : public ImageDataTest {
+ protected:
+  LayerParameter layer(const std::string& windows, const std::string& more = "") {
+    return parse_text<LayerParameter>(
+        "name: 'w' type: 'WindowData' top: 'data' top: 'label' window_data_param { source: '" +
+        windows + "' root_folder: '" + folder_ + "' batch_size: 8 " + more +
+        " } transform_param { crop_size: 8 mean_value: 10 }");
+  }
+  std::string error_with_windows(const std::string& windows, const std::string& more = "") {
+    return error_of([&] {
+      LayerFixture f(layer(written(windows), more));
+      f.set_up();
+      f.layer->prepare(f.top);
+    });
+  }
+};
+
+// Which windows are drawn is random; every one that Caffe drew must be among ours, to the last
+// pixel, with its label, and in the same part of the batch.
+TEST_F(WindowDataTest, CutsTheWindowsThatCaffeCuts) {
+  LayerFixture f(layer(folder_ + "windows.txt", "cache_images: true"));
+  f.set_up();
+  std::set<std::vector<float>> ours[2];
+  constexpr size_t kPixels = 3 * 8 * 8;
+  const auto add = [&](const float* data, const float* labels, std::set<std::vector<float>>* sets) {
+    for (size_t row = 0; row < 8; ++row) {
+      std::vector<float> all(data + row * kPixels, data + (row + 1) * kPixels);
+      all.push_back(labels[row]);
+      EXPECT_EQ(labels[row] == 0, row < 6);
+      sets[row < 6 ? 0 : 1].insert(std::move(all));
+    }
+  };
+  for (int i = 0; i < 40; ++i) {
+    f.layer->prepare(f.top);
+    f.forward();
+    add(f.blob("data").data_as<float>(), f.blob("label").data_as<float>(), ours);
+  }
+  const Npz arrays = read_npz(folder_ + "windowdata_random.npz");
+  const std::vector<float> data = arrays.at("out_data").as<float>();
+  const std::vector<float> labels = arrays.at("out_label").as<float>();
+  std::set<std::vector<float>> caffes[2];
+  for (size_t i = 0; i < labels.size() / 8; ++i)
+    add(&data[i * 8 * kPixels], &labels[i * 8], caffes);
+  for (int part = 0; part < 2; ++part) {
+    EXPECT_FALSE(caffes[part].empty());
+    EXPECT_TRUE(std::includes(ours[part].begin(), ours[part].end(), caffes[part].begin(),
+                              caffes[part].end()));
+  }
+}
+
+TEST_F(WindowDataTest, PadsWithZerosWhatLiesOutsideOfTheImage) {
+  LayerFixture f(layer(written("# 0\nimages/im00.png\n3 16 18\n1\n1 0.9 0 0 15 15\n"),
+                       "fg_fraction: 1 context_pad: 2 crop_mode: 'square'"));
+  f.set_up();
+  f.layer->prepare(f.top);
+  f.forward();
+  const float* data = f.blob("data").data_as<float>();
+  for (int c = 0; c < 3; ++c) {
+    for (int x = 0; x < 8; ++x) EXPECT_EQ(data[c * 64 + x], 0) << "the row above the image";
+    EXPECT_NE(data[c * 64 + 4 * 8 + 4], 0);
+  }
+}
+
+TEST_F(WindowDataTest, SaysWhatIsWrong) {
+  EXPECT_THAT(error_with_windows("images/im00.png\n"), HasSubstr("expected '# index'"));
+  EXPECT_THAT(error_with_windows("# 0\nimages/im00.png\n3 16 18\n1\n1 0.9 5 5 2 9\n"),
+              HasSubstr("wrong at window 0 of image images/im00.png"));
+  EXPECT_THAT(error_with_windows("# 0\nimages/im00.png\n3 16 18\n1\n1 0.9 0 0 5 5\n"),
+              HasSubstr("1 foreground and 0 background windows"));
+  EXPECT_THAT(
+      error_with_windows("# 0\nimages/im00.png\n3 16 18\n1\n1 0.9 0 0 50 50\n", "fg_fraction: 1"),
+      AllOf(HasSubstr("images/im00.png"), HasSubstr("too small for its window")));
+  EXPECT_THAT(error_with_windows("# 0\nnone.png\n3 16 18\n1\n1 0.9 0 0 5 5\n", "fg_fraction: 1"),
+              HasSubstr("none.png"));
 }
 
 TEST(HDF5Output, WritesItsBottomsOnce) {
