@@ -176,6 +176,9 @@ def test_what_a_callback_raises_ends_the_step(solver):
 
 
 def test_ctrl_c_ends_the_step(solver):
+    # A job in the background of a shell begins with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def interrupt():
         deadline = time.monotonic() + 60
         while solver.iter < 3 and time.monotonic() < deadline:
@@ -187,4 +190,5 @@ def test_ctrl_c_ends_the_step(solver):
     with pytest.raises(KeyboardInterrupt):
         solver.step(1_000_000)
     thread.join(60)
+    signal.signal(signal.SIGINT, before)
     assert 3 <= solver.iter < 1_000_000
