@@ -165,7 +165,7 @@ void Net::reshape_from(int first) {
 }
 
 const Plan& Net::plan_for(int first, int last) {
-  if (plan_->covers(first, last)) return *plan_;
+  if (!has_callbacks_ && plan_->covers(first, last)) return *plan_;
   if (!unfused_plan_) {
     unfused_plan_ = std::make_unique<Plan>(operations(), PlanOptions{false, portable_only_});
   }
@@ -208,9 +208,11 @@ int Net::forward_steps(int first, int last, double* loss) {
     const auto start =
         profile_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
     const int next = step.last + 1;
+    call_back(Moment::kBeforeForward, step.first);
     const bool reshaped = reshaped_tops(step.first, [&] { step.implementation->forward(); });
     if (profile_) (*profile_)[static_cast<size_t>(step.first)].forward += seconds_since(start);
     for (int i = step.first; i < next; ++i) *loss += layer_loss(i);
+    call_back(Moment::kAfterForward, step.first);
     if (reshaped) {
       reshape_from(next);
       return next;
@@ -256,6 +258,7 @@ void Net::backward(int first, int last) {
   for (Buffer* buffer : buffers_) buffer->begin_pass();
   for (auto step = plan.steps().rbegin(); step != plan.steps().rend(); ++step) {
     if (step->first < last || step->last > first) continue;
+    call_back(Moment::kBeforeBackward, step->first);
     if (step->backward) {
       Layer& layer = *layers_[static_cast<size_t>(step->first)];
       const auto start =
@@ -268,11 +271,18 @@ void Net::backward(int first, int last) {
       });
       if (profile_) (*profile_)[static_cast<size_t>(step->first)].backward += seconds_since(start);
     }
-    if (on_layer_gradients_) {
-      for (int i = step->last; i >= step->first; --i) on_layer_gradients_(i);
-    }
+    call_back(Moment::kAfterBackward, step->first);
   }
   for (Buffer* buffer : buffers_) buffer->end_pass();
+}
+
+// What a callback sees and writes through views must be what the next layer reads.
+void Net::call_back(Moment moment, int layer) {
+  const auto& callbacks = callbacks_[static_cast<size_t>(moment)];
+  if (callbacks.empty()) return;
+  for (Buffer* buffer : buffers_) buffer->end_pass();
+  for (const auto& callback : callbacks) callback(layer);
+  for (Buffer* buffer : buffers_) buffer->begin_pass();
 }
 
 bool Net::wants_gradient(int layer) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
@@ -88,9 +89,13 @@ class Net {
   // Number of forward passes from now on; data layers and dropout count by it (RunContext::pass).
   void set_pass(int64_t pass) { context_.pass = pass; }
   const RunContext& context() const { return context_; }
-  // Called during backward when the gradients of layer `layer` are complete.
-  void on_layer_gradients(std::function<void(int layer)> callback) {
-    on_layer_gradients_ = std::move(callback);
+  // `callback` is called with a layer's index before or after it runs, as Caffe's callbacks are. It
+  // may look at and change blobs; what it throws ends the pass. A net with callbacks runs every
+  // layer by itself, and therefore slower.
+  enum class Moment { kBeforeForward, kAfterForward, kBeforeBackward, kAfterBackward };
+  void add_callback(Moment moment, std::function<void(int layer)> callback) {
+    callbacks_[static_cast<size_t>(moment)].push_back(std::move(callback));
+    has_callbacks_ = true;
   }
   // Any thread: a forward that waits for data ends with kCancelled.
   void cancel();
@@ -133,6 +138,7 @@ class Net {
   int forward_steps(int first, int last, double* loss);
   bool reshaped_tops(int layer, const std::function<void()>& run);
   void reshape_from(int layer);
+  void call_back(Moment moment, int layer);
   double layer_loss(int layer) const;
   bool wants_gradient(int layer) const;
   void copy_layer(const LayerParameter& source, Layer* target);
@@ -169,7 +175,8 @@ class Net {
   std::unique_ptr<Plan> plan_;
   int64_t plan_generation_ = 0;
   std::unique_ptr<Plan> unfused_plan_;  // for ranges that cut a fused group
-  std::function<void(int)> on_layer_gradients_;
+  std::array<std::vector<std::function<void(int)>>, 4> callbacks_;  // by Moment
+  bool has_callbacks_ = false;
   std::vector<LayerTime>* profile_ = nullptr;
   double data_seconds_ = 0;
 };

@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import zip_longest
 
 import numpy as np
@@ -153,6 +153,25 @@ class Net:
     def _backward(self, start: int, end: int) -> None:
         """Runs layers start..end backward (indices, both included, start >= end)."""
         self._core.backward(start, end)
+
+    def before_forward(self, function: Callable[[int], None]) -> None:
+        """Calls function(layer index) before every layer's forward, also within a solver's steps.
+
+        It may read and write blobs; what it raises ends the pass. A net with callbacks runs its layers one by one.
+        """
+        self._core.add_callback(0, function)
+
+    def after_forward(self, function: Callable[[int], None]) -> None:
+        """Calls function(layer index) after every layer's forward; see before_forward."""
+        self._core.add_callback(1, function)
+
+    def before_backward(self, function: Callable[[int], None]) -> None:
+        """Calls function(layer index) before every layer's backward; see before_forward."""
+        self._core.add_callback(2, function)
+
+    def after_backward(self, function: Callable[[int], None]) -> None:
+        """Calls function(layer index) after every layer's backward; see before_forward."""
+        self._core.add_callback(3, function)
 
     def forward(
         self, blobs: Iterable[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: ArrayLike

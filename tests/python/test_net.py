@@ -269,3 +269,35 @@ def test_what_the_package_tells_of_itself():
 
 def test_the_plan_is_printed(make_net):
     assert "conv1" in make_net().plan()
+
+
+def test_callbacks_see_every_layer_in_order(chain):
+    seen = []
+    for moment in ("before_forward", "after_forward", "before_backward", "after_backward"):
+        getattr(chain, moment)(lambda layer, moment=moment: seen.append((moment, layer)))
+    chain.forward()
+    chain.backward()
+    layers = range(len(chain.layers))
+    expected = [(moment, i) for i in layers for moment in ("before_forward", "after_forward")]
+    expected += [(moment, i) for i in reversed(layers) for moment in ("before_backward", "after_backward")]
+    assert seen == expected
+
+
+def test_what_a_callback_writes_is_what_the_next_layer_reads(chain):
+    def change(layer):
+        if chain._layer_names[layer] == "ip":
+            chain.blobs["ip"].data[...] = 0.25
+
+    chain.after_forward(change)
+    chain.blobs["data"].data[...] = 1
+    out = chain.forward()["out"]
+    np.testing.assert_allclose(out, 1 / (1 + np.exp(-np.tanh(0.25))), 1e-6)
+
+
+def test_what_a_callback_raises_ends_the_pass(chain):
+    def stop(layer):
+        raise LookupError("enough")
+
+    chain.before_forward(stop)
+    with pytest.raises(LookupError, match="enough"):
+        chain.forward()

@@ -51,6 +51,20 @@ struct BlobHandle {
   std::string unreadable;  // why its values may not be read; empty: they may
 };
 
+// A Python function that may be copied and called without the interpreter's lock.
+template <typename... Arguments>
+std::function<void(Arguments...)> callback(py::function function) {
+  const auto held =
+      std::shared_ptr<py::function>(new py::function(std::move(function)), [](py::function* last) {
+        py::gil_scoped_acquire acquire;
+        delete last;
+      });
+  return [held](Arguments... arguments) {
+    py::gil_scoped_acquire acquire;
+    (*held)(arguments...);
+  };
+}
+
 void bind_blob(py::module_& module);
 void bind_net(py::module_& module);
 void bind_solver(py::module_& module);

@@ -157,6 +157,13 @@ void bind_net(py::module_& module) {
            [](NetHandle& handle) {
              unlocked(handle.lock, [&] { handle.net->clear_parameter_diffs(); });
            })
+      .def("add_callback",
+           [](NetHandle& handle, int moment, py::function function) {
+             auto called = callback<int>(std::move(function));
+             unlocked(handle.lock, [&] {
+               handle.net->add_callback(static_cast<Net::Moment>(moment), std::move(called));
+             });
+           })
       .def("blobs", &blobs)
       .def("layers", &layers)
       .def("blob_names", [](const NetHandle& handle) { return handle.net->blob_names(); })

@@ -24,19 +24,6 @@ SolverRequest check_signals() {
   return SolverRequest::kNone;
 }
 
-// A Python function that may be copied and called without the interpreter's lock.
-std::function<void()> callback(py::function function) {
-  const auto held =
-      std::shared_ptr<py::function>(new py::function(std::move(function)), [](py::function* last) {
-        py::gil_scoped_acquire acquire;
-        delete last;
-      });
-  return [held] {
-    py::gil_scoped_acquire acquire;
-    (*held)();
-  };
-}
-
 std::unique_ptr<SolverHandle> make_solver(const std::string& file, const std::string& type,
                                           std::optional<std::vector<std::string>> observed,
                                           std::optional<uint64_t> seed) {
@@ -99,8 +86,8 @@ void bind_solver(py::module_& module) {
           [](SolverHandle& handle) { with_nets_ready(handle, [&] { handle.solver->test_all(); }); })
       .def("add_callback",
            [](SolverHandle& handle, py::function on_start, py::function on_gradients_ready) {
-             handle.solver->add_callback(callback(std::move(on_start)),
-                                         callback(std::move(on_gradients_ready)));
+             handle.solver->add_callback(callback<>(std::move(on_start)),
+                                         callback<>(std::move(on_gradients_ready)));
            })
       .def("apply_update",
            [](SolverHandle& handle) {
