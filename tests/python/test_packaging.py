@@ -33,7 +33,16 @@ def test_the_packages_are_the_installed_ones(tmp_path):
         assert Path(path).is_relative_to(sys.prefix)
 
 
-@pytest.mark.parametrize("name", ["caffe", "convert_mnist_data"])
+COMMANDS = [
+    "caffe",
+    "convert_mnist_data",
+    "upgrade_net_proto_binary",
+    "upgrade_net_proto_text",
+    "upgrade_solver_proto_text",
+]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_commands_stand_beside_python(name, tmp_path):
     result = run([Path(sys.executable).parent / name, "-help"], tmp_path)
     assert result.returncode == 0, result.stderr
