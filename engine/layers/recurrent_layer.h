@@ -77,6 +77,7 @@ class RecurrentLayer : public PortableLayer<Self> {
                   inputs_, " values per time step and stream, for which the weights were made");
     steps_ = x[0];
     streams_ = x[1];
+    CAFFE_REQUIRE(steps_ > 0, "found bottom ", x.str(), ", expected at least one time step");
     CAFFE_REQUIRE((bottom[1]->shape() == Shape{steps_, streams_}), "found bottom 1 (cont) ",
                   bottom[1]->shape().str(), ", expected ", steps_, " ", streams_,
                   ": 0 where a sequence begins, else 1");

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/log.h"
+#include "net/debug_info.h"
 #include "net/graph.h"
 #include "net/net_builder.h"
 
@@ -46,6 +47,7 @@ Net::Net(const NetParameter& param, const NetOptions& options)
   for (const std::string& stage : options.stages) state->add_stage(stage);
   param_ = insert_splits(filter_layers(param_));
   name_ = param_.name();
+  debug_info_ = param_.debug_info();
   CAFFE_REQUIRE(param_.layer_size() > 0, "net ", name_, " has no layers in phase ",
                 Phase_Name(options.phase), "; check its include and exclude rules");
   NetBuilder(this).build();
@@ -165,7 +167,7 @@ void Net::reshape_from(int first) {
 }
 
 const Plan& Net::plan_for(int first, int last) {
-  if (!has_callbacks_ && plan_->covers(first, last)) return *plan_;
+  if (!has_callbacks_ && !debug_info_ && plan_->covers(first, last)) return *plan_;
   if (!unfused_plan_) {
     unfused_plan_ = std::make_unique<Plan>(operations(), PlanOptions{false, portable_only_});
   }
@@ -212,6 +214,7 @@ int Net::forward_steps(int first, int last, double* loss) {
     const bool reshaped = reshaped_tops(step.first, [&] { step.implementation->forward(); });
     if (profile_) (*profile_)[static_cast<size_t>(step.first)].forward += seconds_since(start);
     for (int i = step.first; i < next; ++i) *loss += layer_loss(i);
+    if (debug_info_) log_forward(*this, step.first);
     call_back(Moment::kAfterForward, step.first);
     if (reshaped) {
       reshape_from(next);
@@ -270,9 +273,11 @@ void Net::backward(int first, int last) {
         step->implementation->backward();
       });
       if (profile_) (*profile_)[static_cast<size_t>(step->first)].backward += seconds_since(start);
+      if (debug_info_) log_backward(*this, step->first);
     }
     call_back(Moment::kAfterBackward, step->first);
   }
+  if (debug_info_ && last == 0 && first == layer_count() - 1) log_norms(*this);
   for (Buffer* buffer : buffers_) buffer->end_pass();
 }
 

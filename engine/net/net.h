@@ -62,6 +62,10 @@ class Net {
   const std::vector<int>& input_blobs() const { return input_blobs_; }    // tops of Input layers
   const std::vector<int>& output_blobs() const { return output_blobs_; }  // read by no layer
   float loss_weight(int blob) const { return loss_weights_[static_cast<size_t>(blob)]; }
+  // Whether the layer hands a gradient down to its bottom number `bottom`.
+  bool propagates_down(int layer, int bottom) const {
+    return propagate_down_[static_cast<size_t>(layer)][static_cast<size_t>(bottom)];
+  }
   bool needs_backward(int layer) const { return needs_backward_[static_cast<size_t>(layer)]; }
 
   // ---- parameters ----
@@ -86,6 +90,9 @@ class Net {
   void backward(int first = -1, int last = 0);
   // After inputs were reshaped by hand: shapes everything anew and plans again.
   void reshape();
+  // Whether every layer logs the magnitude of its values and gradients (net/debug_info.h); runs the
+  // layers one by one. At first as the prototxt says.
+  void set_debug_info(bool on) { debug_info_ = on; }
   // Number of forward passes from now on; data layers and dropout count by it (RunContext::pass).
   void set_pass(int64_t pass) { context_.pass = pass; }
   const RunContext& context() const { return context_; }
@@ -177,6 +184,7 @@ class Net {
   std::unique_ptr<Plan> unfused_plan_;  // for ranges that cut a fused group
   std::array<std::vector<std::function<void(int)>>, 4> callbacks_;  // by Moment
   bool has_callbacks_ = false;
+  bool debug_info_ = false;
   std::vector<LayerTime>* profile_ = nullptr;
   double data_seconds_ = 0;
 };

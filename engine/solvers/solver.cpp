@@ -57,8 +57,6 @@ Solver::Solver(const SolverParameter& param, const SolverOptions& options)
           : param_.random_seed() >= 0 ? static_cast<uint64_t>(param_.random_seed())
                                       : default_seed();
   CAFFE_LOG_INFO("Random seed: ", seed_);
-  if (param_.debug_info())
-    CAFFE_LOG_WARNING("debug_info is not supported by this version and has no effect");
   if (!options_.state.empty()) iter_ = read_state(options_.state).iter();
   create_nets();
   create_history();
@@ -127,6 +125,7 @@ std::shared_ptr<Net> Solver::create_test_net(const NetParameter& net, int index)
   CAFFE_LOG_INFO("Creating test net (#", index, ").");
   auto test = std::make_shared<Net>(copy, options);
   test->share_trained_with(*net_);
+  if (param_.debug_info()) test->set_debug_info(true);
   return test;
 }
 
@@ -166,6 +165,8 @@ void Solver::step(int64_t iterations) {
       test_all();
       if (stop_) break;
     }
+    if (param_.debug_info())
+      net_->set_debug_info(param_.display() > 0 && iter_ % param_.display() == 0);
     const StepResult result = train_iteration();
     if (param_.display() > 0 && (iter_ - 1) % param_.display() == 0) {
       display(result, seconds_since(since), iter_ - displayed);

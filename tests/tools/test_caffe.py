@@ -47,6 +47,12 @@ def test_training_to_hdf5_logs_the_lines_of_caffe(caffe, formats):
     assert forms(log) == forms(reference(formats, "log_train_h5.txt"))
 
 
+def test_debug_info_logs_the_lines_of_caffe(caffe, formats):
+    log = caffe.succeed("train", "-solver", "lenet_tiny_solver_debug.prototxt").stderr
+    assert "[Backward]" in log
+    assert forms(log) == forms(reference(formats, "log_train_debug_info.txt"))
+
+
 def test_the_logged_speed_is_that_of_the_iterations_it_names(caffe):
     log = caffe.succeed("train", "-solver", SOLVER).stderr
     speeds = re.findall(r"Iteration \d+ \((.*) iter/s, (.*)s/(\d+) iters\)", log)
