@@ -36,6 +36,7 @@ def test_the_packages_are_the_installed_ones(tmp_path):
 COMMANDS = [
     "caffe",
     "compute_image_mean",
+    "convert_imageset",
     "convert_mnist_data",
     "upgrade_net_proto_binary",
     "upgrade_net_proto_text",
