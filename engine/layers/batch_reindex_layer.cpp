@@ -20,6 +20,7 @@ class BatchReindexLayer : public PortableLayer<BatchReindexLayer> {
     CAFFE_REQUIRE(bottom[1]->shape().axes() == 1, "found indices of shape ",
                   bottom[1]->shape().str(), "; bottom 1 must have one axis");
     CAFFE_REQUIRE(in.axes() > 0, "found a bottom 0 without axes; there are no rows to choose from");
+    CAFFE_REQUIRE(top[0] != bottom[0], "cannot work in place; give its top a name of its own");
     Shape out = in;
     out[0] = bottom[1]->shape()[0];
     row_ = in.count(1);

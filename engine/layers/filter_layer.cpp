@@ -26,6 +26,7 @@ class FilterLayer : public PortableLayer<FilterLayer> {
                   selector.str(), ", expected one number per row");
     for (size_t i = 0; i < top.size(); ++i) {
       const Shape& in = bottom[i]->shape();
+      CAFFE_REQUIRE(top[i] != bottom[i], "cannot work in place; give its tops names of their own");
       CAFFE_REQUIRE(in.axes() > 0 && in[0] == selector[0], "bottom ", i, " has shape ", in.str(),
                     "; it needs as many rows as the selector, ", selector[0]);
       top[i]->reshape(in);

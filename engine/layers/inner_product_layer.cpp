@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <vector>
+
 #include "kernels/gemm.h"
 #include "kernels/reduce.h"
 #include "layers/layer.h"
@@ -39,6 +42,12 @@ class InnerProductLayer : public PortableLayer<InnerProductLayer> {
   template <typename T>
   void forward(const Blobs& bottom, const Blobs& top) {
     const T* x = bottom[0]->data_as<T>();
+    std::vector<T> kept;
+    if (top[0] == bottom[0]) {  // Caffe runs this, on what the top's shape left of the input
+      kept.resize(static_cast<size_t>(rows_ * inputs_));
+      std::copy_n(x, std::min(bottom[0]->count(), rows_ * inputs_), kept.data());
+      x = kept.data();
+    }
     const T* w = blobs()[0]->data_as<T>();
     T* y = top[0]->overwrite_data<T>();
     gemm(Transpose::kNo, transposed() ? Transpose::kNo : Transpose::kYes, rows_, outputs_, inputs_,
@@ -50,6 +59,7 @@ class InnerProductLayer : public PortableLayer<InnerProductLayer> {
 
   template <typename T>
   void backward(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
+    CAFFE_REQUIRE(top[0] != bottom[0], "cannot work in place; give its top a name of its own");
     const T* dy = top[0]->diff_as<T>();
     if (learns(0)) {
       const T* x = bottom[0]->data_as<T>();

@@ -126,7 +126,17 @@ void NetBuilder::set_up_layer(int index) {
       param.blobs_size() == 0 || param.blobs_size() == static_cast<int>(layer.blobs().size()),
       "has ", layer.blobs().size(), " parameter blobs, but the prototxt gives ",
       param.blobs_size());
+  std::vector<Shape> before;
+  for (const Blob* blob : bottom) before.push_back(blob->shape());
   layer.reshape(bottom, top);
+  for (size_t j = 0; j < bottom.size(); ++j) {
+    // Caffe runs an InnerProduct like this forward; asking for its gradient is the error then.
+    const bool in_place =
+        std::find(top.begin(), top.end(), bottom[j]) != top.end() && layer.type() != "InnerProduct";
+    CAFFE_REQUIRE(!in_place || bottom[j]->shape() == before[j], "cannot work in place: it makes ",
+                  bottom[j]->shape().str(), " of ", before[j].str(),
+                  "; give its top a name of its own");
+  }
   set_loss_weights(index);
 }
 

@@ -67,6 +67,23 @@ TEST(NetErrors, ListTheKnownLayerTypes) {
   EXPECT_EQ(message.find("Unknown layer type: NoSuchLayer (known types: "), 0u) << message;
 }
 
+TEST(NetErrors, RefuseAnInPlaceLayerThatChangesTheShape) {
+  const std::string input =
+      "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 10 } } }";
+  for (const char* layer : {"type: 'Reduction'", "type: 'ArgMax'",
+                            "type: 'Embed' embed_param { input_dim: 5 num_output: 3 }"}) {
+    const std::string message = error_of(
+        [&] { make_net(input + "layer { name: 'l' bottom: 'x' top: 'x' " + layer + " }"); });
+    EXPECT_NE(message.find("cannot work in place"), std::string::npos) << layer << message;
+  }
+  auto net = make_net("force_backward: true " + input +
+                      "layer { name: 'l' bottom: 'x' top: 'x' type: 'InnerProduct' "
+                      "inner_product_param { num_output: 3 } }");
+  net->forward();
+  const std::string message = error_of([&] { net->backward(); });
+  EXPECT_NE(message.find("cannot work in place"), std::string::npos) << message;
+}
+
 const char kShared[] =
     "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 3 } } }"
     "layer { name: 'a' type: 'InnerProduct' bottom: 'x' top: 'a' param { name: 'w' lr_mult: 2 } "
