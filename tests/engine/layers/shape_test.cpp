@@ -183,6 +183,8 @@ std::vector<ShapeCase> shape_cases() {
       {"Split_two", "type: 'Split'", {image}, {image, image}},
       {"Silence_any", "type: 'Silence'", {image, {3}}, {}},
       {"ReLU_same", "type: 'ReLU'", {image}, {image}},
+      {"ReLU6_same", "type: 'ReLU6'", {image}, {image}},
+      {"Axpy_same", "type: 'Axpy'", {{2, 3}, image, image}, {image}},
       {"TanH_same", "type: 'TanH'", {image}, {image}},
       {"Sigmoid_same", "type: 'Sigmoid'", {Shape()}, {Shape()}},
       {"Dropout_same", "type: 'Dropout'", {image}, {image}},
