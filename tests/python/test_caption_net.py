@@ -18,7 +18,9 @@ layer {{ name: "predict" type: "InnerProduct" bottom: "hidden" top: "scores"
 layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "scores" bottom: "target" top: "loss"
   softmax_param {{ axis: 2 }} loss_param {{ ignore_label: -1 }} }}
 """
-SOLVER = 'net: "caption.prototxt" base_lr: 0.5 momentum: 0.9 lr_policy: "fixed" random_seed: 3 snapshot_after_train: false'
+SOLVER = (
+    'net: "caption.prototxt" base_lr: 0.5 momentum: 0.9 lr_policy: "fixed" random_seed: 3 snapshot_after_train: false'
+)
 
 
 def test_learns_captions(tmp_path, monkeypatch):
