@@ -2,13 +2,10 @@
 
 #include <png.h>
 
-#include <csetjmp>
-#include <cstdio>
 #include <cstdlib>
 
-#include <jpeglib.h>  // needs <cstdio> before it
-
 #include "core/error.h"
+#include "data/jpeg_errors.h"
 
 namespace caffe {
 namespace {
@@ -28,18 +25,6 @@ std::string encode_png(const Image& image) {
   CAFFE_REQUIRE_CODE(good, ErrorCode::kInternal, "cannot be written as PNG: ", png.message);
   bytes.resize(size);
   return bytes;
-}
-
-struct JpegErrors {
-  jpeg_error_mgr manager;
-  std::jmp_buf out;
-  char message[JMSG_LENGTH_MAX];
-};
-
-void on_error(j_common_ptr info) {
-  auto* errors = reinterpret_cast<JpegErrors*>(info->err);
-  info->err->format_message(info, errors->message);
-  std::longjmp(errors->out, 1);
 }
 
 struct Encoder {

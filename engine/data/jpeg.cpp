@@ -1,8 +1,4 @@
-#include <csetjmp>
-#include <cstddef>
-#include <cstdio>
-
-#include <jpeglib.h>  // needs <cstdio> before it
+#include "data/jpeg_errors.h"
 
 #include <jerror.h>
 
@@ -11,19 +7,6 @@
 
 namespace caffe {
 namespace {
-
-// libjpeg reports errors by a call that must not return. What is jumped over holds no C++ objects.
-struct JpegErrors {
-  jpeg_error_mgr manager;
-  std::jmp_buf out;
-  char message[JMSG_LENGTH_MAX];
-};
-
-void on_error(j_common_ptr info) {
-  auto* errors = reinterpret_cast<JpegErrors*>(info->err);
-  info->err->format_message(info, errors->message);
-  std::longjmp(errors->out, 1);
-}
 
 // A file that ends early would be filled up with grey: an error here. Other warnings leave a usable
 // image.

@@ -56,10 +56,11 @@ class BatchLayer : public PortableLayer<Self> {
                                          this->name());
   }
 
-  // Begins to load; `skipped` samples at the start are left out.
+  // Begins to load, with the layer's own shuffling and prefetching; `skipped` samples at the start
+  // are left out.
   void start(std::shared_ptr<const SampleSource> source,
-             std::shared_ptr<const Transformer> transformer, int64_t batch, bool shuffle,
-             int prefetch, int64_t skipped = 0) {
+             std::shared_ptr<const Transformer> transformer, int64_t batch,
+             BatchLoaderOptions options = {}, int64_t skipped = 0) {
     const RunContext& run = this->context();
     source_ = std::move(source);
     if (run.data.range) {
@@ -68,11 +69,9 @@ class BatchLayer : public PortableLayer<Self> {
                     "cannot read the records [", begin, ", ", end, ") of ", source_->name(),
                     ": it has ", source_->size(), " records");
     }
-    BatchLoaderOptions options;
-    options.shuffle = shuffle || run.data.shuffle;
+    options.shuffle |= run.data.shuffle;
     options.seed = run.seed;
     options.threads = std::max(1, run.data.threads);
-    options.prefetch = prefetch;
     const BatchSchedule whole = data_schedule(run, batch);
     const BatchSchedule schedule = [=](int64_t k) {
       BatchRange range = whole(k);

@@ -19,8 +19,8 @@ class DataLayer : public BatchLayer<DataLayer> {
     const auto transformer = this->transformer(transform);
     start(datum_samples(open_records(DataParameter::DB_Name(data.backend()), data.source()),
                         transformer),
-          transformer, data.batch_size(), false,
-          static_cast<int>(std::clamp<uint32_t>(data.prefetch(), 1, 1024)));
+          transformer, data.batch_size(),
+          {.prefetch = static_cast<int>(std::clamp<uint32_t>(data.prefetch(), 1, 1024))});
   }
 };
 

@@ -1,17 +1,15 @@
 #include "kernels/reduce.h"
-#include "layers/layer.h"
+#include "layers/loss_layer.h"
 
 namespace caffe {
 namespace {
 
 // Sum of (a - b)^2 / 2N, N being the extent of axis 0. Has gradients for both bottoms.
-class EuclideanLossLayer : public PortableLayer<EuclideanLossLayer> {
+class EuclideanLossLayer : public LossLayer<EuclideanLossLayer> {
  public:
-  using PortableLayer::PortableLayer;
+  using LossLayer::LossLayer;
 
-  Arity bottoms() const override { return Arity::exactly(2); }
-  int automatic_tops() const override { return 1; }
-  float default_loss_weight(int index) const override { return index == 0 ? 1.0f : 0.0f; }
+  bool allow_force_backward(int) const override { return true; }
 
   void reshape(const Blobs& bottom, const Blobs& top) override {
     const Shape& a = bottom[0]->shape();

@@ -6,24 +6,15 @@ namespace {
 
 // One-versus-all hinge loss: sum over samples and classes of max(0, 1 - t x) or its square (norm:
 // L2), t being 1 for the true class and -1 for others, divided by the number of samples.
-class HingeLossLayer : public LossLayer<HingeLossLayer> {
+class HingeLossLayer : public ClassLossLayer<HingeLossLayer> {
  public:
-  using LossLayer::LossLayer;
-
-  void reshape(const Blobs& bottom, const Blobs& top) override {
-    const Shape& in = bottom[0]->shape();
-    CAFFE_REQUIRE(in.axes() > 0, "found predictions without axes; expected one row per sample");
-    rows_ = in[0];
-    classes_ = in.count(1);
-    require_labels(bottom, rows_, classes_);
-    top[0]->reshape(Shape());
-  }
+  using ClassLossLayer::ClassLossLayer;
 
   template <typename T>
   void forward(const Blobs& bottom, const Blobs& top) {
     const T* x = bottom[0]->data_as<T>();
     const T* label = bottom[1]->data_as<T>();
-    Labels(classes_, std::nullopt).check(*this, label, rows_, 1);
+    check_labels(label);
     const int64_t classes = classes_;
     const bool squared = param().hinge_loss_param().norm() == HingeLossParameter::L2;
     const double total = parallel_sum<T>(bottom[0]->count(), [=](int64_t i) {
@@ -60,9 +51,6 @@ class HingeLossLayer : public LossLayer<HingeLossLayer> {
     const T margin = 1 - sign_of(label, classes, i) * x[i];
     return margin > 0 ? margin : T{0};
   }
-
-  int64_t rows_ = 1;
-  int64_t classes_ = 1;
 };
 
 CAFFE_REGISTER_LAYER(HingeLoss, HingeLossLayer);

@@ -4,8 +4,6 @@
 namespace caffe {
 namespace {
 
-constexpr int kPrefetch = 4;  // batches, as in Caffe
-
 // Batches of the pictures that a text file lists, resized where new_height and new_width are given.
 class ImageDataLayer : public BatchLayer<ImageDataLayer> {
  public:
@@ -31,7 +29,7 @@ class ImageDataLayer : public BatchLayer<ImageDataLayer> {
       skipped = RandomStream(random_key(context().seed, name()), 0).below(data.rand_skip());
     }
     start(image_list(data.source(), options), transformer(param().transform_param()),
-          data.batch_size(), data.shuffle(), kPrefetch, skipped);
+          data.batch_size(), {.shuffle = data.shuffle()}, skipped);
   }
 };
 

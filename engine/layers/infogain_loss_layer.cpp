@@ -68,7 +68,7 @@ class InfogainLossLayer : public LossLayer<InfogainLossLayer> {
       }
       return loss;
     });
-    top[0]->overwrite_data<T>()[0] = static_cast<T>(total / normaliser());
+    top[0]->overwrite_data<T>()[0] = static_cast<T>(total / divisor());
     if (top.size() > 1) std::copy_n(p, probability_.count(), top[1]->overwrite_data<T>());
   }
 
@@ -78,7 +78,7 @@ class InfogainLossLayer : public LossLayer<InfogainLossLayer> {
     CAFFE_REQUIRE(propagate_down.size() < 3 || !propagate_down[2], label(),
                   " has no gradient for the matrix H (bottom 2)");
     if (!propagate_down[0]) return;
-    const T weight = static_cast<T>(top[0]->diff_as<T>()[0] / normaliser());
+    const T weight = static_cast<T>(top[0]->diff_as<T>()[0] / divisor());
     const T* p = probability_.data_as<T>();
     const T* label = bottom[1]->data_as<T>();
     const std::vector<T> h = matrix<T>(bottom);
@@ -98,9 +98,8 @@ class InfogainLossLayer : public LossLayer<InfogainLossLayer> {
   }
 
  private:
-  double normaliser() const {
-    return loss_normaliser(param().loss_param(), LossParameter::VALID, middle_.outer, middle_.inner,
-                           valid_);
+  double divisor() const {
+    return normaliser(LossParameter::VALID, middle_.outer, middle_.inner, valid_);
   }
   template <typename T>
   std::vector<T> matrix(const Blobs& bottom) const {

@@ -1,10 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "layers/labels.h"
 #include "layers/layer.h"
-#include "layers/loss_normaliser.h"
 
 namespace caffe {
 
@@ -32,11 +32,54 @@ class LossLayer : public PortableLayer<Self> {
                   bottom[0]->shape().str(),
                   "); give one label for each prediction, a number from 0 to ", classes - 1);
   }
+  // What the loss is divided by, for `outer` x `inner` predictions of which `valid` count; at least
+  // 1. `otherwise` is the loss's own rule where loss_param names none. The older flag `normalize`
+  // counts only where `normalization` is not given.
+  double normaliser(LossParameter::NormalizationMode otherwise, int64_t outer, int64_t inner,
+                    int64_t valid) const {
+    const auto& p = this->param().loss_param();
+    auto mode = otherwise;
+    if (p.has_normalization()) {
+      mode = p.normalization();
+    } else if (p.has_normalize()) {
+      mode = p.normalize() ? LossParameter::VALID : LossParameter::BATCH_SIZE;
+    }
+    int64_t n = 1;
+    if (mode == LossParameter::FULL) n = outer * inner;
+    if (mode == LossParameter::VALID) n = valid;
+    if (mode == LossParameter::BATCH_SIZE) n = outer;
+    return static_cast<double>(std::max<int64_t>(n, 1));
+  }
   Labels labels(int64_t classes) const {
     const auto& p = this->param().loss_param();
     return Labels(classes,
                   p.has_ignore_label() ? std::optional<int>(p.ignore_label()) : std::nullopt);
   }
+};
+
+// A loss over rows of one value per class, each with one label; none is ignored.
+template <typename Self>
+class ClassLossLayer : public LossLayer<Self> {
+ public:
+  using LossLayer<Self>::LossLayer;
+
+  void reshape(const Blobs& bottom, const Blobs& top) override {
+    const Shape& in = bottom[0]->shape();
+    CAFFE_REQUIRE(in.axes() > 0, "found predictions without axes; expected one row per sample");
+    rows_ = in[0];
+    classes_ = in.count(1);
+    this->require_labels(bottom, rows_, classes_);
+    top[0]->reshape(Shape());
+  }
+
+ protected:
+  template <typename T>
+  void check_labels(const T* labels) const {
+    Labels(classes_, std::nullopt).check(*this, labels, rows_, 1);
+  }
+
+  int64_t rows_ = 1;
+  int64_t classes_ = 1;
 };
 
 }  // namespace caffe

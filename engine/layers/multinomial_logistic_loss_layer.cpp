@@ -10,24 +10,15 @@ namespace {
 constexpr double kLeast = 1e-20;  // probabilities below it count as this
 
 // Mean of -log(probability of the true class); the bottom holds probabilities.
-class MultinomialLogisticLossLayer : public LossLayer<MultinomialLogisticLossLayer> {
+class MultinomialLogisticLossLayer : public ClassLossLayer<MultinomialLogisticLossLayer> {
  public:
-  using LossLayer::LossLayer;
-
-  void reshape(const Blobs& bottom, const Blobs& top) override {
-    const Shape& in = bottom[0]->shape();
-    CAFFE_REQUIRE(in.axes() > 0, "found predictions without axes; expected one row per sample");
-    rows_ = in[0];
-    classes_ = in.count(1);
-    require_labels(bottom, rows_, classes_);
-    top[0]->reshape(Shape());
-  }
+  using ClassLossLayer::ClassLossLayer;
 
   template <typename T>
   void forward(const Blobs& bottom, const Blobs& top) {
     const T* p = bottom[0]->data_as<T>();
     const T* label = bottom[1]->data_as<T>();
-    Labels(classes_, std::nullopt).check(*this, label, rows_, 1);
+    check_labels(label);
     const int64_t classes = classes_;
     const double total = parallel_sum<T>(rows_, [=](int64_t r) {
       const T probability = p[r * classes + static_cast<int64_t>(label[r])];
@@ -50,10 +41,6 @@ class MultinomialLogisticLossLayer : public LossLayer<MultinomialLogisticLossLay
       dx[at] = -weight / std::max(p[at], static_cast<T>(kLeast));
     }
   }
-
- private:
-  int64_t rows_ = 1;
-  int64_t classes_ = 1;
 };
 
 CAFFE_REGISTER_LAYER(MultinomialLogisticLoss, MultinomialLogisticLossLayer);

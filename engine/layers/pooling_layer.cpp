@@ -117,13 +117,13 @@ class PoolingLayer : public PortableLayer<PoolingLayer> {
     }
   }
 
-  // work(pixel) for the pixels of a window, in order, until it says false.
+  // work(pixel) for the pixels of a window, in order.
   template <typename Work>
   static void for_each_pixel(const PoolingWindow& window, const Span& rows, const Span& columns,
                              const Work& work) {
     for (int64_t r = rows.begin; r < rows.end; ++r) {
       for (int64_t c = columns.begin; c < columns.end; ++c) {
-        if (!work(r * window.w.image + c)) return;
+        work(r * window.w.image + c);
       }
     }
   }
@@ -144,16 +144,16 @@ class PoolingLayer : public PortableLayer<PoolingLayer> {
           static_cast<uint64_t>((run.pass * samples + sample) * run.world + run.rank);
       for_each_window(window, plane, [&](int64_t out, const Span& rows, const Span& columns) {
         double total = 0;
-        for_each_pixel(window, rows, columns, [&](int64_t at) { return total += image[at], true; });
+        for_each_pixel(window, rows, columns, [&](int64_t at) { total += image[at]; });
         const auto place = static_cast<uint64_t>(out - sample * channels * outputs);
         const uint32_t word = philox.block(place / 4, position)[place % 4];
         const double limit = total * (static_cast<double>(word) + 0.5) * 0x1.0p-32;
         int64_t drawn = -1;
         double sum = 0;
         for_each_pixel(window, rows, columns, [&](int64_t at) {
+          if (drawn >= 0 && sum >= limit) return;
           drawn = at;
           sum += image[at];
-          return sum < limit;
         });
         y[out] = drawn < 0 ? T{0} : image[drawn];
         winner[out] = static_cast<int32_t>(drawn);
@@ -173,7 +173,6 @@ class PoolingLayer : public PortableLayer<PoolingLayer> {
         for_each_pixel(window, rows, columns, [&](int64_t at) {
           total += image[at];
           squares += image[at] * image[at];
-          return true;
         });
         y[out] = squares / total;
       });
@@ -190,12 +189,10 @@ class PoolingLayer : public PortableLayer<PoolingLayer> {
       std::fill_n(target, pixels, T{0});
       for_each_window(window, plane, [&](int64_t out, const Span& rows, const Span& columns) {
         T total = static_cast<T>(FLT_MIN);
-        for_each_pixel(window, rows, columns, [&](int64_t at) { return total += image[at], true; });
+        for_each_pixel(window, rows, columns, [&](int64_t at) { total += image[at]; });
         const T share = dy[out] / total;
-        for_each_pixel(window, rows, columns, [&](int64_t at) {
-          target[at] += share * (2 * image[at] - y[out]);
-          return true;
-        });
+        for_each_pixel(window, rows, columns,
+                       [&](int64_t at) { target[at] += share * (2 * image[at] - y[out]); });
       });
     });
   }
@@ -220,7 +217,6 @@ class PoolingLayer : public PortableLayer<PoolingLayer> {
             largest = image[at];
             best = at;
           }
-          return true;
         });
         y[out] = largest;
         winner[out] = static_cast<int32_t>(best);
@@ -235,7 +231,7 @@ class PoolingLayer : public PortableLayer<PoolingLayer> {
       const T* image = x + plane * window.h.image * window.w.image;
       for_each_window(window, plane, [&](int64_t out, const Span& rows, const Span& columns) {
         T total = 0;
-        for_each_pixel(window, rows, columns, [&](int64_t at) { return total += image[at], true; });
+        for_each_pixel(window, rows, columns, [&](int64_t at) { total += image[at]; });
         y[out] = total / divisor<T>(rows, columns);
       });
     });
@@ -249,7 +245,7 @@ class PoolingLayer : public PortableLayer<PoolingLayer> {
       std::fill_n(image, window.h.image * window.w.image, T{0});
       for_each_window(window, plane, [&](int64_t out, const Span& rows, const Span& columns) {
         const T share = dy[out] / divisor<T>(rows, columns);
-        for_each_pixel(window, rows, columns, [&](int64_t at) { return image[at] += share, true; });
+        for_each_pixel(window, rows, columns, [&](int64_t at) { image[at] += share; });
       });
     });
   }

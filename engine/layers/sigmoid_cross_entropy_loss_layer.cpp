@@ -36,7 +36,7 @@ class SigmoidCrossEntropyLossLayer : public LossLayer<SigmoidCrossEntropyLossLay
       return x[i] * (static_cast<T>(x[i] >= 0) - target[i]) + std::log1p(std::exp(-std::abs(x[i])));
     };
     const double total = parallel_sum<T>(count, loss);
-    top[0]->overwrite_data<T>()[0] = static_cast<T>(total / normaliser(bottom));
+    top[0]->overwrite_data<T>()[0] = static_cast<T>(total / divisor(bottom));
     if (top.size() < 2) return;
     T* each = top[1]->overwrite_data<T>();
     for_each(count, [=](int64_t i) { each[i] = loss(i); });
@@ -50,7 +50,7 @@ class SigmoidCrossEntropyLossLayer : public LossLayer<SigmoidCrossEntropyLossLay
     const T* target = bottom[1]->data_as<T>();
     T* dx = bottom[0]->overwrite_diff<T>();
     const Labels rule = labels(0);
-    const T weight = static_cast<T>(top[0]->diff_as<T>()[0] / normaliser(bottom));
+    const T weight = static_cast<T>(top[0]->diff_as<T>()[0] / divisor(bottom));
     for_each(bottom[0]->count(), [=](int64_t i) {
       const T sigmoid = std::tanh(x[i] / 2) / 2 + T{0.5};
       dx[i] = rule.ignored(target[i]) ? T{0} : weight * (sigmoid - target[i]);
@@ -58,10 +58,10 @@ class SigmoidCrossEntropyLossLayer : public LossLayer<SigmoidCrossEntropyLossLay
   }
 
  private:
-  double normaliser(const Blobs& bottom) const {
+  double divisor(const Blobs& bottom) const {
     const int64_t rows = bottom[0]->shape().axes() > 0 ? bottom[0]->shape(0) : 1;
-    return loss_normaliser(param().loss_param(), LossParameter::BATCH_SIZE, rows,
-                           bottom[0]->count() / std::max<int64_t>(rows, 1), valid_);
+    return normaliser(LossParameter::BATCH_SIZE, rows,
+                      bottom[0]->count() / std::max<int64_t>(rows, 1), valid_);
   }
 
   int64_t valid_ = 0;  // targets of this batch that are not ignored

@@ -41,7 +41,7 @@ class SoftmaxWithLossLayer : public LossLayer<SoftmaxWithLossLayer> {
           (i / m.inner * m.middle + static_cast<int64_t>(label[i])) * m.inner + i % m.inner;
       return -std::log(std::max(p[at], static_cast<T>(FLT_MIN)));
     });
-    top[0]->overwrite_data<T>()[0] = static_cast<T>(total / normaliser());
+    top[0]->overwrite_data<T>()[0] = static_cast<T>(total / divisor());
     if (top.size() > 1) {
       T* copy = top[1]->overwrite_data<T>();
       for_each(probability_.count(), [=](int64_t i) { copy[i] = p[i]; });
@@ -52,7 +52,7 @@ class SoftmaxWithLossLayer : public LossLayer<SoftmaxWithLossLayer> {
   void backward(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
     require_no_label_gradient(propagate_down);
     if (!propagate_down[0]) return;
-    const T weight = static_cast<T>(top[0]->diff_as<T>()[0] / normaliser());
+    const T weight = static_cast<T>(top[0]->diff_as<T>()[0] / divisor());
     const T* p = probability_.data_as<T>();
     const T* label = bottom[1]->data_as<T>();
     T* dx = bottom[0]->overwrite_diff<T>();
@@ -73,9 +73,8 @@ class SoftmaxWithLossLayer : public LossLayer<SoftmaxWithLossLayer> {
   }
 
  private:
-  double normaliser() const {
-    return loss_normaliser(param().loss_param(), LossParameter::VALID, middle_.outer, middle_.inner,
-                           valid_);
+  double divisor() const {
+    return normaliser(LossParameter::VALID, middle_.outer, middle_.inner, valid_);
   }
 
   Middle middle_;

@@ -10,8 +10,6 @@
 namespace caffe {
 namespace {
 
-constexpr int kPrefetch = 4;  // batches, as in Caffe
-
 struct Window {
   size_t image;
   int label;
@@ -262,7 +260,7 @@ class WindowDataLayer : public BatchLayer<WindowDataLayer> {
     CAFFE_REQUIRE(data.batch_size() > 0, "window_data_param { batch_size } is ", data.batch_size(),
                   ", expected at least 1");
     start(std::make_shared<WindowSamples>(param(), context()),
-          transformer(TransformationParameter()), data.batch_size(), false, kPrefetch);
+          transformer(TransformationParameter()), data.batch_size());
   }
 };
 
