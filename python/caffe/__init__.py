@@ -7,7 +7,23 @@ A net file becomes a `Net`, whose blobs are numpy views without copies; a solver
 from . import io
 from ._caffe import CaffeError, __version__, layer_type_list, solver_type_list
 from .classifier import Classifier
-from .mode import init_log, log, set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from .detector import Detector
+from .mode import (
+    NCCL,
+    Timer,
+    has_nccl,
+    init_log,
+    log,
+    set_device,
+    set_mode_cpu,
+    set_mode_gpu,
+    set_multiprocess,
+    set_random_seed,
+    set_solver_count,
+    set_solver_rank,
+    solver_count,
+    solver_rank,
+)
 from .net import Net
 from .net_spec import NetSpec, layers, params, to_proto
 from .proto.caffe_pb2 import TEST, TRAIN
@@ -28,6 +44,8 @@ __all__ = [
     "AdamSolver",
     "CaffeError",
     "Classifier",
+    "Detector",
+    "NCCL",
     "Net",
     "NetSpec",
     "NesterovSolver",
@@ -36,8 +54,10 @@ __all__ = [
     "Solver",
     "TEST",
     "TRAIN",
+    "Timer",
     "__version__",
     "get_solver",
+    "has_nccl",
     "init_log",
     "io",
     "layer_type_list",
@@ -47,7 +67,12 @@ __all__ = [
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
+    "set_multiprocess",
     "set_random_seed",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
     "solver_type_list",
     "to_proto",
 ]

@@ -157,13 +157,22 @@ class Transformer:
 
 
 def blobproto_to_array(blob, return_diff=False):
-    """The data (or the diff) of a BlobProto: float32, or float64 where it holds doubles."""
+    """The data (or the diff) of a BlobProto: float32, or float64 where it holds doubles.
+
+    Its shape is the message's, in either form; a message without one holds a single number, and gives an array of no
+    axes.
+    """
     values = blob.diff if return_diff else blob.data
     doubles = blob.double_diff if return_diff else blob.double_data
     array = np.array(doubles, np.float64) if len(doubles) else np.array(values, np.float32)
-    if blob.HasField("shape"):
-        return array.reshape(list(blob.shape.dim))
-    return array.reshape(blob.num, blob.channels, blob.height, blob.width)
+    legacy = ("num", "channels", "height", "width")
+    if any(blob.HasField(name) for name in legacy):
+        shape = [getattr(blob, name) for name in legacy]
+    else:
+        shape = list(blob.shape.dim)
+    if array.size != np.prod(shape, dtype=np.int64):
+        raise ValueError(f"the message holds {array.size} values, which do not fill its shape {shape}")
+    return array.reshape(shape)
 
 
 def array_to_blobproto(array, diff=None):

@@ -14,7 +14,7 @@ from collections import Counter, OrderedDict
 from .proto import caffe_pb2
 
 
-def _parameter_fields():
+def param_name_dict():
     """{"Convolution": "convolution_param", ...}: where a layer type's own settings are kept."""
     fields = {}
     for field in caffe_pb2.LayerParameter.DESCRIPTOR.fields:
@@ -23,10 +23,10 @@ def _parameter_fields():
     return fields
 
 
-_FIELD_OF_TYPE = _parameter_fields()
+_FIELD_OF_TYPE = param_name_dict()
 
 
-def _assign(message, name, value):
+def assign_proto(message, name, value):
     """Sets a field of a message to what is natural in Python: dicts for messages, lists for repeated fields."""
     field = message.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
@@ -50,7 +50,7 @@ def _assign(message, name, value):
 
 def _assign_all(message, values):
     for name, value in values.items():
-        _assign(message, name, value)
+        assign_proto(message, name, value)
 
 
 class Top:
@@ -66,35 +66,35 @@ class Top:
 
 
 class Function:
-    """A layer that is being described: its type, bottoms and settings."""
+    """A layer that is being described: its type, inputs (tops of other layers) and params (its settings)."""
 
-    def __init__(self, type_name, bottoms, settings):
+    def __init__(self, type_name, inputs, params):
         self.type_name = type_name
-        for i, bottom in enumerate(bottoms):
-            if not isinstance(bottom, Top):
-                raise TypeError(f"{type_name} input {i} is not a Top (type is {type(bottom)})")
-        self.bottoms = bottoms
-        self.settings = dict(settings)
-        self.ntop = self.settings.pop("ntop", 1)
-        self.in_place = self.settings.pop("in_place", False)
-        if self.in_place and len(bottoms) != 1:
-            raise TypeError(f"{type_name} has {len(bottoms)} inputs; in place it must have one")
+        for i, top in enumerate(inputs):
+            if not isinstance(top, Top):
+                raise TypeError(f"{type_name} input {i} is not a Top (type is {type(top)})")
+        self.inputs = inputs
+        self.params = dict(params)
+        self.ntop = self.params.pop("ntop", 1)
+        self.in_place = self.params.pop("in_place", False)
+        if self.in_place and len(inputs) != 1:
+            raise TypeError(f"{type_name} has {len(inputs)} inputs; in place it must have one")
         self.tops = tuple(Top(self, i) for i in range(self.ntop))
 
     def describe(self, names, layer_name):
         """Its LayerParameter; `names` gives the name of every top."""
         layer = caffe_pb2.LayerParameter(name=layer_name, type=self.type_name)
-        layer.bottom.extend(names.of_top(bottom) for bottom in self.bottoms)
+        layer.bottom.extend(names.of_top(bottom) for bottom in self.inputs)
         layer.top.extend(names.of_top(top) for top in self.tops)
         own = _FIELD_OF_TYPE.get(self.type_name)
         own_fields = layer.DESCRIPTOR.fields_by_name[own].message_type.fields_by_name if own else {}
-        for name, value in self.settings.items():
+        for name, value in self.params.items():
             if name == "name":
                 continue
             if name in own_fields and not name.endswith("param"):
-                _assign(getattr(layer, own), name, value)
+                assign_proto(getattr(layer, own), name, value)
             else:
-                _assign(layer, name, value)
+                assign_proto(layer, name, value)
         return layer
 
 
@@ -108,7 +108,7 @@ class _Names:
 
     def of_top(self, top):
         if top.fn.in_place:
-            return self.of_top(top.fn.bottoms[0])
+            return self.of_top(top.fn.inputs[0])
         if top not in self._tops:
             self._tops[top] = self._numbered(top.fn.type_name)
         return self._tops[top]
@@ -119,8 +119,8 @@ class _Names:
         return self._layers[function]
 
     def _layer_name(self, function):
-        if "name" in function.settings:
-            return function.settings["name"]
+        if "name" in function.params:
+            return function.params["name"]
         if not function.tops:
             return self._numbered(function.type_name)
         first = function.tops[0]
@@ -140,7 +140,7 @@ def _collect(functions, given):
     pending = list(reversed(functions))
     while pending:
         function = pending[-1]
-        missing = [bottom.fn for bottom in function.bottoms if bottom.fn not in layers]
+        missing = [bottom.fn for bottom in function.inputs if bottom.fn not in layers]
         if function in layers:
             pending.pop()
         elif missing:
@@ -191,7 +191,7 @@ class NetSpec:
         functions, names = [], dict(given)
         for name, value in self.tops.items():
             if isinstance(value, Function):
-                value.settings.setdefault("name", name)
+                value.params.setdefault("name", name)
             functions.append(value.fn if isinstance(value, Top) else value)
         net = caffe_pb2.NetParameter()
         net.layer.extend(_collect(functions, names))

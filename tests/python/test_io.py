@@ -128,6 +128,10 @@ def test_blobprotos_hold_any_shape():
     np.testing.assert_array_equal(caffe.io.blobproto_to_array(blob, return_diff=True), 2 * values)
     old = caffe_pb2.BlobProto(num=1, channels=1, height=2, width=2, data=[1, 2, 3, 4])
     assert caffe.io.blobproto_to_array(old).shape == (1, 1, 2, 2)
+    assert caffe.io.blobproto_to_array(caffe_pb2.BlobProto(data=[123])) == 123
+    for message in (caffe_pb2.BlobProto(data=[1, 2]), caffe_pb2.BlobProto(num=1, channels=1, height=2, data=[1, 2])):
+        with pytest.raises(ValueError, match="holds 2 values"):
+            caffe.io.blobproto_to_array(message)
     arrays = [values, np.zeros(3, np.float32)]
     back = caffe.io.blobprotovector_str_to_arraylist(caffe.io.arraylist_to_blobprotovector_str(arrays))
     for a, b in zip(arrays, back, strict=True):

@@ -260,6 +260,39 @@ def test_there_is_no_gpu():
         caffe.set_device(0)
 
 
+def test_there_is_one_solver_and_no_nccl():
+    caffe.set_solver_count(1)
+    caffe.set_solver_rank(0)
+    caffe.set_multiprocess(True)
+    assert (caffe.solver_count(), caffe.solver_rank(), caffe.has_nccl()) == (1, 0, False)
+    for use in (
+        lambda: caffe.set_solver_count(2),
+        lambda: caffe.set_solver_rank(1),
+        lambda: caffe.NCCL(None, b""),
+        caffe.NCCL.new_uid,
+    ):
+        with pytest.raises(caffe.CaffeError, match="use CaffeOnSpark, which trains with several workers"):
+            use()
+
+
+def test_a_timer_measures_milliseconds():
+    timer = caffe.Timer()
+    for use in (timer.stop, lambda: timer.ms):
+        with pytest.raises(RuntimeError, match=r"call start\(\)"):
+            use()
+    timer.start()
+    running = timer.ms
+    timer.stop()
+    assert 0 <= running <= timer.ms == timer.ms < 60_000
+
+
+def test_names_of_pycaffe_are_where_programs_look_for_them():
+    import caffe.pycaffe
+
+    assert caffe.pycaffe.Net is caffe.Net and caffe.pycaffe.SGDSolver is caffe.SGDSolver
+    assert callable(caffe.net_spec.assign_proto) and callable(caffe.net_spec.param_name_dict)
+
+
 def test_what_the_package_tells_of_itself():
     assert {"Convolution", "SoftmaxWithLoss"} <= set(caffe.layer_type_list())
     assert "SGD" in caffe.solver_type_list()
