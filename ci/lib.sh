@@ -10,6 +10,7 @@ export CAFFE_TEST_DATA=${CAFFE_TEST_DATA:-$ROOT/../shared/data}
 JOBS=${JOBS:-$(nproc)}
 # One cache for all checkouts: paths below ROOT count as relative.
 export CCACHE_BASEDIR=$ROOT CCACHE_NOHASHDIR=1
+export CCACHE_SLOPPINESS=pch_defines,time_macros # what it asks for to keep files that use a precompiled header
 
 say() { printf '==> %s\n' "$*"; }
 die() {
