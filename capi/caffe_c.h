@@ -79,12 +79,23 @@ CAFFE_C_API int caffe_source_read(const caffe_source* source, int64_t index, caf
 CAFFE_C_API void caffe_source_free(caffe_source* source);
 
 /* ---- a group of workers ----
- * create listens on `interface` (an address, a host name or a device name; "" chooses) and gives
- * this rank's address, an opaque string to be gathered over all ranks. connect makes the full mesh:
- * every pair proves that it knows the secret (HMAC-SHA256 both ways) and agrees on world size,
- * epoch (a fresh text per attempt) and config_hash (caffe_solver_config_hash). It fails within
- * timeout_ms, naming rank and host. */
-CAFFE_C_API int caffe_comm_create(const char* interface, caffe_comm** comm);
+ * create listens and gives this rank's address, an opaque string to be gathered over all ranks.
+ * connect makes the full mesh: every pair proves that it knows the secret (HMAC-SHA256 both ways)
+ * and agrees on world size, epoch (a fresh text per attempt) and config_hash
+ * (caffe_solver_config_hash). It fails within timeout_ms, naming rank and host. Options of create,
+ * which must be equal on all ranks but for the first:
+ *   interface      an address, a host name or a device name; "" (default) chooses
+ *   transport      how data travels: tcp (default), or NAME for libcaffe_transport_NAME.so
+ *   transport_path folders in which that is looked for, separated by ':'; then come those of
+ *                  CAFFE_TRANSPORT_PATH and the system's
+ *   wire           float32 (default), or bf16: gradients are rounded to bfloat16 at every hop, sums
+ *                  are float32, half the bytes travel
+ *   encrypt        1: all connections are TLS 1.3, with a key made of the secret (0)
+ *   heartbeat_ms   pause between heartbeats (1000)
+ *   silence_ms     a rank without heartbeats is dead after it (25000)
+ *   progress_ms    an operation in which nothing moves is given up after it (600000)
+ */
+CAFFE_C_API int caffe_comm_create(const char* options, caffe_comm** comm);
 CAFFE_C_API const char* caffe_comm_address(const caffe_comm* comm);
 CAFFE_C_API int caffe_comm_connect(caffe_comm* comm, int rank, int world,
                                    const char* const* addresses, const uint8_t* secret,

@@ -1,52 +1,99 @@
 #include "capi/comm.h"
 
+#include <chrono>
 #include <string>
 #include <utility>
 
+#include "capi/options.h"
 #include "capi/status.h"
 #include "collective/communicator.h"
+#include "collective/sum_queue.h"
 
 struct caffe_comm {
   std::unique_ptr<caffe::Communicator> group;
+  caffe::Wire wire = caffe::Wire::kFloat32;
+  caffe::ConnectOptions connect;  // as far as it is known before the group is
 };
 
 namespace caffe::capi {
 namespace {
 
+// Sums of gradients run in a thread of their own; all else in the caller's.
 class GroupExchange : public Exchange {
  public:
-  explicit GroupExchange(Communicator& group) : group_(group) {}
+  GroupExchange(Communicator& group, Wire wire) : group_(group), wire_(wire), queue_(group) {}
   int rank() const override { return group_.rank(); }
   int world() const override { return group_.world(); }
-  void sum(float* values, size_t count) override { group_.allreduce_sum(values, count); }
-  void broadcast(void* data, size_t bytes, int root) override {
-    group_.broadcast(data, bytes, root);
+  void sum(float* values, size_t count) override {
+    timed([&] { group_.allreduce_sum(values, count); });
   }
-  double seconds() const override { return group_.stats().seconds_waited; }
+  void broadcast(void* data, size_t bytes, int root) override {
+    timed([&] { group_.broadcast(data, bytes, root); });
+  }
+  uint64_t start_sum(float* values, size_t count) override {
+    return queue_.push(values, count, wire_);
+  }
+  bool done(uint64_t sum) override { return queue_.done(sum); }
+  void wait(uint64_t sum) override {
+    timed([&] { queue_.wait(sum); });
+  }
+  bool rounds() const override { return wire_ != Wire::kFloat32; }
+  void abandon(const Error& cause) noexcept override {
+    const bool cancelled = cause.code() == ErrorCode::kCancelled;
+    group_.abort(cause.message(), cancelled ? cause.code() : ErrorCode::kCommunication);
+    queue_.drain();
+  }
+  double seconds() const override { return seconds_; }
 
  private:
+  template <typename Work>
+  void timed(const Work& work) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+
   Communicator& group_;
+  const Wire wire_;
+  SumQueue queue_;
+  double seconds_ = 0;
 };
 
 }  // namespace
 
 std::unique_ptr<Exchange> make_exchange(caffe_comm& comm) {
-  return std::make_unique<GroupExchange>(*comm.group);
+  return std::make_unique<GroupExchange>(*comm.group, comm.wire);
 }
 
 }  // namespace caffe::capi
 
 using caffe::capi::given;
 using caffe::capi::guarded;
+using caffe::capi::Options;
 
 extern "C" {
 
-int caffe_comm_create(const char* interface, caffe_comm** comm) {
+int caffe_comm_create(const char* options, caffe_comm** comm) {
   return guarded([&] {
     given(comm, "comm");
-    caffe::ListenOptions options;
-    options.interface = interface ? interface : "";
-    *comm = new caffe_comm{caffe::Communicator::listen(options)};
+    const Options parsed("caffe_comm_create", options,
+                         {"interface", "transport", "transport_path", "wire", "encrypt",
+                          "heartbeat_ms", "silence_ms", "progress_ms"});
+    auto created = std::make_unique<caffe_comm>();
+    const std::string wire = parsed.text("wire", "float32");
+    CAFFE_REQUIRE(wire == "float32" || wire == "bf16", "caffe_comm_create: option 'wire' is '",
+                  wire, "'; use float32 or bf16");
+    if (wire == "bf16") created->wire = caffe::Wire::kBf16;
+    created->connect.encrypt = parsed.flag("encrypt");
+    const auto limit = [&](const char* key, std::chrono::milliseconds& value) {
+      value = std::chrono::milliseconds(parsed.integer(key, value.count(), 1));
+    };
+    limit("heartbeat_ms", created->connect.heartbeat_interval);
+    limit("silence_ms", created->connect.silence_limit);
+    limit("progress_ms", created->connect.collective_timeout);
+    created->group = caffe::Communicator::listen(
+        {parsed.text("interface"), parsed.text("transport", "tcp"), parsed.text("transport_path")});
+    *comm = created.release();
   });
 }
 
@@ -62,7 +109,7 @@ int caffe_comm_connect(caffe_comm* comm, int rank, int world, const char* const*
     CAFFE_REQUIRE(world >= 1 && rank >= 0 && rank < world, "there is no rank ", rank, " among ",
                   world, " workers");
     CAFFE_REQUIRE(timeout_ms > 0, "a timeout of ", timeout_ms, " ms leaves no time to connect");
-    caffe::ConnectOptions options;
+    caffe::ConnectOptions options = comm->connect;
     options.rank = rank;
     options.world = world;
     for (int i = 0; i < world; ++i)

@@ -9,7 +9,7 @@ find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 set(OPENSSL_USE_STATIC_LIBS TRUE)
 set(ZLIB_USE_STATIC_LIBS TRUE)
-find_package(OpenSSL 3 REQUIRED COMPONENTS Crypto)
+find_package(OpenSSL 3 REQUIRED COMPONENTS SSL Crypto)
 find_package(ZLIB REQUIRED)
 
 # Under a name of our own (ci/deps.sh): a process holds one library of a name, and may hold another oneDNN already.

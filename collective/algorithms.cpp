@@ -1,13 +1,22 @@
 #include "collective/algorithms.h"
 
 #include <algorithm>
+#include <bit>
+#include <numeric>
+#include <span>
+#include <utility>
+
+#include "collective/bf16.h"
+#include "core/clones.h"
 
 namespace caffe {
 namespace {
 
 constexpr size_t kMaxShareBytes = size_t{64} << 20;
+constexpr size_t kHalvingShare = 256 * 1024;
+constexpr size_t kHalvingShareWithPartners = 16 * 1024;
 
-void add(float* __restrict__ sum, const float* __restrict__ summand, size_t n) {
+CAFFE_CLONES void add(float* __restrict__ sum, const float* __restrict__ summand, size_t n) {
   for (size_t i = 0; i < n; ++i) sum[i] += summand[i];
 }
 
@@ -42,6 +51,173 @@ struct Cut {
   size_t share;
   size_t pieces;
 };
+
+// How the ring's pieces travel: as they are, or through memory of their own in another form.
+class FloatWire {
+ public:
+  FloatWire(Workspace& work, size_t summing) : scratch_(work.scratch.data()), summing_(summing) {}
+  static constexpr size_t kBytes = sizeof(float);
+  static void finish(float*, size_t) {}
+
+  const void* to_send(size_t, float* piece, size_t, bool) { return piece; }
+  // Sums arrive beside the piece, results straight in it.
+  void* to_receive(size_t step, float* piece) { return step < summing_ ? slot(step) : piece; }
+  void received(size_t step, float* piece, size_t size) {
+    if (step < summing_) add(piece, slot(step), size);
+  }
+
+ private:
+  float* slot(size_t step) { return scratch_ + step % kWindow * kPieceFloats; }
+  float* scratch_;
+  size_t summing_;
+};
+
+class Bf16Wire {
+ public:
+  Bf16Wire(Workspace& work, size_t summing) : summing_(summing) {
+    if (work.packed.empty()) work.packed.resize(2 * kWindow * kPieceFloats);
+    outgoing_ = work.packed.data();
+    incoming_ = outgoing_ + kWindow * kPieceFloats;
+  }
+  static constexpr size_t kBytes = sizeof(uint16_t);
+  // The owner of a finished sum must hold it as the others will.
+  static void finish(float* sum, size_t size) { round_to_bf16(sum, size); }
+
+  const void* to_send(size_t step, float* piece, size_t size, bool finished) {
+    if (finished) finish(piece, size);
+    pack_bf16(slot(outgoing_, step), piece, size);
+    return slot(outgoing_, step);
+  }
+  void* to_receive(size_t step, float*) { return slot(incoming_, step); }
+  void received(size_t step, float* piece, size_t size) {
+    if (step < summing_) {
+      add_bf16(piece, slot(incoming_, step), size);
+    } else {
+      unpack_bf16(piece, slot(incoming_, step), size);
+    }
+  }
+
+ private:
+  static uint16_t* slot(uint16_t* base, size_t step) {
+    return base + step % kWindow * kPieceFloats;
+  }
+  uint16_t* outgoing_;
+  uint16_t* incoming_;
+  size_t summing_;
+};
+
+template <typename Form>
+void reduce_round(Conversation& exchange, Workspace& work, float* data, size_t n) {
+  const int world = exchange.world(), place = work.place;
+  const int next = work.ring[(place + 1) % world];
+  const int previous = work.ring[(place + world - 1) % world];
+  const Cut cut(data, n, world);
+  const size_t steps = 2 * (world - 1) * cut.pieces;
+  const size_t summing = steps / 2;  // steps that add; the others only copy
+  Form form(work, summing);
+  // In round r place p sends share p - r and receives share p - r - 1.
+  const auto outgoing = [&](size_t step) {
+    return cut.piece(place - static_cast<long>(step / cut.pieces), step % cut.pieces);
+  };
+  const auto incoming = [&](size_t step) {
+    return cut.piece(place - static_cast<long>(step / cut.pieces) - 1, step % cut.pieces);
+  };
+  size_t sends = 0, sent = 0, receives = 0, received = 0;
+  while (sent < steps || received < steps) {
+    while (receives < steps && receives < received + kWindow) {
+      const auto [begin, size] = incoming(receives);
+      exchange.receive(work.receives[receives % kWindow], previous,
+                       form.to_receive(receives, begin), size * Form::kBytes);
+      ++receives;
+    }
+    // What is sent in one round was received in the round before.
+    while (sends < steps && sends < sent + kWindow && (sends < received + cut.pieces)) {
+      const auto [begin, size] = outgoing(sends);
+      const bool finished = sends >= summing && sends < summing + cut.pieces;
+      exchange.send(work.sends[sends % kWindow], next, form.to_send(sends, begin, size, finished),
+                    size * Form::kBytes);
+      ++sends;
+    }
+    const size_t before = sent + received;
+    while (sent < sends && work.sends[sent % kWindow].complete()) ++sent;
+    if (received < receives && work.receives[received % kWindow].complete()) {
+      const auto [begin, size] = incoming(received);
+      form.received(received, begin, size);
+      ++received;
+    }
+    if (sent + received == before) exchange.advance(received < steps ? previous : next);
+  }
+}
+
+// A range of floats goes to a peer while another comes from it, to be added or to replace.
+template <typename Form>
+void swap_ranges(Conversation& exchange, Workspace& work, int peer, std::span<float> out,
+                 std::span<float> in, bool adds) {
+  const size_t sending = divide_up(out.size(), kPieceFloats);
+  const size_t receiving = divide_up(in.size(), kPieceFloats);
+  Form form(work, adds ? receiving : 0);
+  const auto piece = [](std::span<float> range, size_t index) {
+    const size_t begin = index * kPieceFloats;
+    return range.subspan(begin, std::min(range.size() - begin, kPieceFloats));
+  };
+  size_t sends = 0, sent = 0, receives = 0, received = 0;
+  while (sent < sending || received < receiving) {
+    for (; receives < receiving && receives < received + kWindow; ++receives) {
+      const auto part = piece(in, receives);
+      exchange.receive(work.receives[receives % kWindow], peer,
+                       form.to_receive(receives, part.data()), part.size() * Form::kBytes);
+    }
+    for (; sends < sending && sends < sent + kWindow; ++sends) {
+      const auto part = piece(out, sends);
+      exchange.send(work.sends[sends % kWindow], peer,
+                    form.to_send(sends, part.data(), part.size(), false),
+                    part.size() * Form::kBytes);
+    }
+    const size_t before = sent + received;
+    while (sent < sends && work.sends[sent % kWindow].complete()) ++sent;
+    if (received < receives && work.receives[received % kWindow].complete()) {
+      const auto part = piece(in, received);
+      form.received(received, part.data(), part.size());
+      ++received;
+    }
+    if (sent + received == before) exchange.advance(peer);
+  }
+}
+
+template <typename Form>
+void halve_and_double(Conversation& exchange, Workspace& work, std::span<float> data) {
+  const int rank = exchange.rank(), world = exchange.world();
+  const int half = static_cast<int>(std::bit_floor(static_cast<unsigned>(world)));
+  // The ranks beyond a power of two hand their data to a partner, and get the result from it.
+  if (rank >= half) {
+    swap_ranges<Form>(exchange, work, rank - half, data, {}, false);
+    swap_ranges<Form>(exchange, work, rank - half, {}, data, false);
+    return;
+  }
+  const bool has_partner = rank + half < world;
+  if (has_partner) swap_ranges<Form>(exchange, work, rank + half, {}, data, true);
+  // What this rank keeps of each level's range, and what its peer does.
+  struct Level {
+    std::span<float> mine, theirs;
+  };
+  std::array<Level, 32> levels;
+  size_t depth = 0;
+  std::span<float> own = data;
+  for (int mask = half / 2; mask >= 1; mask /= 2) {
+    const size_t middle = std::min(own.size(), divide_up(own.size(), 32) * 16);
+    Level level{own.subspan(0, middle), own.subspan(middle)};
+    if (rank & mask) std::swap(level.mine, level.theirs);
+    swap_ranges<Form>(exchange, work, rank ^ mask, level.theirs, level.mine, true);
+    levels[depth++] = level;
+    own = level.mine;
+  }
+  Form::finish(own.data(), own.size());
+  for (int mask = 1; mask < half; mask *= 2) {
+    const Level& level = levels[--depth];
+    swap_ranges<Form>(exchange, work, rank ^ mask, level.mine, level.theirs, false);
+  }
+  if (has_partner) swap_ranges<Form>(exchange, work, rank + half, data, {}, false);
+}
 
 }  // namespace
 
@@ -81,45 +257,38 @@ void allreduce_by_doubling(Conversation& exchange, Workspace& work, float* data,
   }
 }
 
-void allreduce_by_ring(Conversation& exchange, Workspace& work, float* data, size_t n) {
-  const int rank = exchange.rank(), world = exchange.world();
-  const int next = (rank + 1) % world, previous = (rank + world - 1) % world;
-  const Cut cut(data, n, world);
-  const size_t steps = 2 * (world - 1) * cut.pieces;
-  const size_t summing = steps / 2;  // steps that add; the others only copy
-  // In round r a rank sends share rank - r and receives share rank - r - 1.
-  const auto outgoing = [&](size_t step) {
-    return cut.piece(rank - static_cast<long>(step / cut.pieces), step % cut.pieces);
-  };
-  const auto incoming = [&](size_t step) {
-    return cut.piece(rank - static_cast<long>(step / cut.pieces) - 1, step % cut.pieces);
-  };
-  const auto scratch = [&](size_t step) {
-    return work.scratch.data() + step % kWindow * kPieceFloats;
-  };
-  size_t sends = 0, sent = 0, receives = 0, received = 0;
-  while (sent < steps || received < steps) {
-    while (receives < steps && receives < received + kWindow) {
-      const auto [begin, size] = incoming(receives);
-      exchange.receive(work.receives[receives % kWindow], previous,
-                       receives < summing ? scratch(receives) : begin, size * sizeof(float));
-      ++receives;
-    }
-    // What is sent in one round was received in the round before.
-    while (sends < steps && sends < sent + kWindow && (sends < received + cut.pieces)) {
-      const auto [begin, size] = outgoing(sends);
-      exchange.send(work.sends[sends % kWindow], next, begin, size * sizeof(float));
-      ++sends;
-    }
-    const size_t before = sent + received;
-    while (sent < sends && work.sends[sent % kWindow].complete()) ++sent;
-    if (received < receives && work.receives[received % kWindow].complete()) {
-      const auto [begin, size] = incoming(received);
-      if (received < summing) add(begin, scratch(received), size);
-      ++received;
-    }
-    if (sent + received == before) exchange.advance(received < steps ? previous : next);
+void allreduce_by_ring(Conversation& exchange, Workspace& work, float* data, size_t n, Wire wire) {
+  if (wire == Wire::kBf16) {
+    reduce_round<Bf16Wire>(exchange, work, data, n);
+  } else {
+    reduce_round<FloatWire>(exchange, work, data, n);
   }
+}
+
+void allreduce_by_halving(Conversation& exchange, Workspace& work, float* data, size_t n,
+                          Wire wire) {
+  if (wire == Wire::kBf16) {
+    halve_and_double<Bf16Wire>(exchange, work, {data, n});
+  } else {
+    halve_and_double<FloatWire>(exchange, work, {data, n});
+  }
+}
+
+bool prefers_halving(size_t n, int world) {
+  if (world <= 2) return false;
+  // Of the ring every rank's share is a message of its own: below these sizes its latency counts.
+  const size_t share = n / static_cast<size_t>(world) * sizeof(float);
+  const bool power_of_two = std::has_single_bit(static_cast<unsigned>(world));
+  return share <= (power_of_two ? kHalvingShare : kHalvingShareWithPartners);
+}
+
+void order_ring(Workspace& work, const std::vector<std::string>& hosts, int rank) {
+  work.ring.resize(hosts.size());
+  std::iota(work.ring.begin(), work.ring.end(), 0);
+  std::stable_sort(work.ring.begin(), work.ring.end(),
+                   [&](int a, int b) { return hosts[a] < hosts[b]; });
+  const auto place = std::find(work.ring.begin(), work.ring.end(), rank);
+  work.place = static_cast<int>(place - work.ring.begin());
 }
 
 void broadcast_by_tree(Conversation& exchange, Workspace& work, void* data, size_t bytes,

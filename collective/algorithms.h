@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "collective/communicator.h"
 #include "collective/conversation.h"
 
 namespace caffe {
@@ -21,7 +22,14 @@ struct Workspace {
   std::array<Request, kWindow> sends;
   std::array<Request, kWindow> receives;
   std::vector<float> scratch = std::vector<float>(kWindow * kPieceFloats);
+  std::vector<uint16_t> packed;  // what is sent in another form; made when first needed
+  std::vector<int> ring;         // the ranks in the order in which the ring goes round
+  int place = 0;                 // of this rank in it
 };
+
+// The ring's order: ranks of one host beside each other, so that a host's network card carries the
+// data once in each direction, however many ranks share it. `hosts`: of all ranks, by rank.
+void order_ring(Workspace& work, const std::vector<std::string>& hosts, int rank);
 
 // data[i] becomes the sum over the ranks; n <= kPieceFloats. Recursive doubling: log2(world)
 // exchanges. Every rank adds the same pairs, so all end with the same bits.
@@ -29,8 +37,17 @@ void allreduce_by_doubling(Conversation& exchange, Workspace& work, float* data,
 
 // The same for any n, with 2 (world - 1) / world of the data sent by every rank, which is the least
 // possible. A ring: every share is summed on its way round, in the order of the ring, then its
-// owner's result goes round. Sending, receiving and adding of different pieces overlap.
-void allreduce_by_ring(Conversation& exchange, Workspace& work, float* data, size_t n);
+// owner's result goes round. Sending, receiving and adding of different pieces overlap. With
+// Wire::kBf16 a share's owner rounds its own result, too, so that all end with the same bits.
+void allreduce_by_ring(Conversation& exchange, Workspace& work, float* data, size_t n, Wire wire);
+
+// As many bytes as the ring where world is a power of two, else 2 n more for some ranks, but in
+// 2 log2(world) exchanges: ranks in pairs halve what they sum, then double what they know
+// (Rabenseifner 2004).
+void allreduce_by_halving(Conversation& exchange, Workspace& work, float* data, size_t n,
+                          Wire wire);
+// Which of the two is faster (docs/communication.md says how that was found).
+bool prefers_halving(size_t n, int world);
 
 // Small messages along a binomial tree; large ones, in pieces, from rank to rank.
 void broadcast_by_tree(Conversation& exchange, Workspace& work, void* data, size_t bytes, int root);

@@ -9,6 +9,7 @@
 #include "collective/control.h"
 #include "collective/conversation.h"
 #include "collective/mesh.h"
+#include "collective/plugin.h"
 #include "collective/transport.h"
 #include "core/log.h"
 
@@ -19,6 +20,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr size_t kSmallBytes = 64 * 1024;  // up to here latency counts, beyond it bandwidth
+constexpr const char* kEncryptable = "tcp";
 constexpr size_t kMinSecretBytes = 16;
 constexpr size_t kMaxEpochBytes = 255;
 
@@ -53,12 +55,12 @@ std::string transport_part(const std::string& address) {
 class Member : public Communicator {
  public:
   explicit Member(const ListenOptions& options)
-      : transport_name_(options.transport),
-        transport_(TransportRegistry::get(options.transport)()) {
+      : named_(make_transport(options.transport, options.transport_path)),
+        transport_(*named_.transport) {
     Endpoint endpoint = local_endpoint(options.interface);
     listener_ = listen_at(endpoint);
     address_ = endpoint.text();
-    const std::string own = transport_->local_address();
+    const std::string own = transport_.local_address();
     if (!own.empty()) address_ += ";" + own;
   }
 
@@ -87,13 +89,17 @@ class Member : public Communicator {
     connected_ = true;
   }
 
-  void allreduce_sum(float* data, size_t n) override {
+  void allreduce_sum(float* data, size_t n, Wire wire) override {
     run([&] {
-      conversation_->begin(Conversation::Kind::kAllReduce, n * sizeof(float));
+      using Kind = Conversation::Kind;
+      conversation_->begin(wire == Wire::kBf16 ? Kind::kAllReduceBf16 : Kind::kAllReduce,
+                           n * sizeof(float));
       if (n * sizeof(float) <= kSmallBytes) {
         allreduce_by_doubling(*conversation_, *work_, data, n);
+      } else if (prefers_halving(n, world())) {
+        allreduce_by_halving(*conversation_, *work_, data, n, wire);
       } else {
-        allreduce_by_ring(*conversation_, *work_, data, n);
+        allreduce_by_ring(*conversation_, *work_, data, n, wire);
       }
     });
   }
@@ -136,7 +142,7 @@ class Member : public Communicator {
   }
 
   CommunicatorStats stats() const override {
-    const TransportCounters& counters = transport_->counters();
+    const TransportCounters& counters = transport_.counters();
     CommunicatorStats stats;
     stats.seconds_waited = static_cast<double>(counters.nanoseconds_waited.load()) * 1e-9;
     stats.bytes_sent = counters.bytes_sent.load();
@@ -165,9 +171,15 @@ class Member : public Communicator {
     const auto deadline = Clock::now() + options.timeout;
     MeshOptions mesh;
     Wiring wiring;
-    mesh.self = {rank(), world(), options.config_hash, options.epoch, transport_name_};
+    CAFFE_REQUIRE(!options.encrypt || named_.name == kEncryptable, "transport ", named_.name,
+                  " does not encrypt what it carries; use ", kEncryptable,
+                  " or switch encryption off for the workers");
+    std::optional<Tls> tls;
+    if (options.encrypt) mesh.tls = &tls.emplace(options.secret, options.epoch);
+    mesh.self = {rank(), world(), options.config_hash, options.epoch,
+                 named_.name + (options.encrypt ? " with TLS" : "")};
     mesh.secret = options.secret;
-    mesh.streams_per_peer = transport_->streams_per_peer();
+    mesh.streams_per_peer = transport_.streams_per_peer();
     mesh.deadline = deadline;
     for (int peer = 0; peer < world(); ++peer) {
       const std::string& address = options.addresses[peer];
@@ -180,10 +192,17 @@ class Member : public Communicator {
     wiring.world = world();
     wiring.streams = connect_mesh(listener_.get(), mesh, control_);
     wiring.wake = control_.wake();
-    transport_->connect(std::move(wiring));
-    conversation_.emplace(*transport_, control_,
+    wiring.timeout =
+        std::max(milliseconds(1), std::chrono::ceil<milliseconds>(deadline - Clock::now()));
+    transport_.connect(std::move(wiring));
+    conversation_.emplace(transport_, control_,
                           Conversation::Options{rank(), world(), mesh.names, options.timeout});
     work_.emplace();
+    std::vector<std::string> hosts;
+    for (const std::string& address : options.addresses) {
+      hosts.push_back(address.substr(0, host_part(address).rfind(':')));
+    }
+    order_ring(*work_, hosts, rank());
     conversation_->set_timeout(
         std::max(milliseconds(1), std::chrono::ceil<milliseconds>(deadline - Clock::now())));
     conversation_->begin(Conversation::Kind::kBarrier, 0);
@@ -216,7 +235,6 @@ class Member : public Communicator {
     }
   }
 
-  const std::string transport_name_;
   // Atomic, as abort() may come in the middle of connect().
   std::atomic<int> rank_{0};
   std::atomic<int> world_{1};
@@ -227,7 +245,8 @@ class Member : public Communicator {
   std::atomic<uint64_t> operations_{0};
   // The order matters: data connections end after control_.stop() and before control_ itself.
   ControlMesh control_;
-  std::unique_ptr<Transport> transport_;
+  NamedTransport named_;
+  Transport& transport_;
   std::optional<Conversation> conversation_;
   std::optional<Workspace> work_;
 };

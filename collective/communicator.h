@@ -15,11 +15,15 @@ struct ListenOptions {
   // An address, a host name or a device name of this machine. "": SPARK_LOCAL_IP if that is set,
   // else an address that other hosts can reach if there is one, else loopback.
   std::string interface;
-  // How data travels; "tcp" is built in. Heartbeats and failures always travel by TCP.
+  // How data travels: "tcp", which is built in, or the name of a transport from outside
+  // (collective/plugin.h). Heartbeats and failures always travel by TCP.
   std::string transport = "tcp";
+  std::string transport_path = "";  // folders in which those are looked for, separated by ':'
 };
 
 struct ConnectOptions {
+  // TLS 1.3, with a key made of the secret; only with the built-in transport.
+  bool encrypt = false;
   int rank = 0;
   int world = 1;
   std::vector<std::string> addresses;  // address() of every rank, by rank
@@ -30,6 +34,14 @@ struct ConnectOptions {
   std::chrono::milliseconds collective_timeout{600'000};  // for an operation without progress
   std::chrono::milliseconds heartbeat_interval{1'000};
   std::chrono::milliseconds silence_limit{25'000};  // a rank without heartbeats is dead after it
+};
+
+// How floats travel in a sum. Sums are float32 in any case.
+enum class Wire {
+  kFloat32,
+  // Rounded to bfloat16, to the nearest, ties to even, at every hop: half the bytes. Messages of up
+  // to 64 KiB, where latency counts and not size, travel as float32 nevertheless.
+  kBf16,
 };
 
 struct CommunicatorStats {
@@ -78,8 +90,8 @@ class Communicator {
   virtual int world() const = 0;
 
   // data[i] becomes the sum over all ranks, with the same bits on all; for two ranks it is a + b.
-  // The bits depend only on the data, n and world.
-  virtual void allreduce_sum(float* data, size_t n) = 0;
+  // The bits depend only on the data, n, world and wire, which must be equal on all ranks.
+  virtual void allreduce_sum(float* data, size_t n, Wire wire = Wire::kFloat32) = 0;
   // `root`'s bytes to all.
   virtual void broadcast(void* data, size_t bytes, int root) = 0;
   // Returns when all ranks have called it.

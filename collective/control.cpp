@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -59,7 +58,7 @@ void ControlMesh::start(const Options& options) {
   pthread_setname_np(thread_.native_handle(), "caffe-control");
 }
 
-void ControlMesh::add(int peer, Descriptor socket) {
+void ControlMesh::add(int peer, Stream socket) {
   std::lock_guard<std::mutex> lock(mutex_);
   peers_[peer].socket = std::move(socket);
   peers_[peer].heard = Clock::now();
@@ -144,8 +143,7 @@ void ControlMesh::append_failure(Peer& peer) {
 void ControlMesh::flush(int index) {
   Peer& peer = peers_[index];
   while (peer.socket && !peer.outgoing.empty()) {
-    const ssize_t sent = send(peer.socket.get(), peer.outgoing.data(), peer.outgoing.size(),
-                              MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = peer.socket.send(peer.outgoing.data(), peer.outgoing.size());
     if (sent < 0 && errno == EINTR) continue;
     // Other errors are left to serve(): there may be an explanation to be read yet.
     if (sent < 0) return;
@@ -157,7 +155,7 @@ void ControlMesh::serve(int index) {
   Peer& peer = peers_[index];
   char buffer[4096];
   while (peer.socket) {
-    const ssize_t got = recv(peer.socket.get(), buffer, sizeof(buffer), MSG_DONTWAIT);
+    const ssize_t got = peer.socket.receive(buffer, sizeof(buffer));
     if (got > 0) {
       peer.heard = Clock::now();
       peer.incoming.append(buffer, got);

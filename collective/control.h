@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "collective/socket.h"
+#include "collective/stream.h"
 #include "core/error.h"
 
 namespace caffe {
@@ -41,7 +42,7 @@ class ControlMesh {
   // At most once. Before it, fail() works and is remembered.
   void start(const Options& options);
   // A connection that went through the handshake.
-  void add(int peer, Descriptor socket);
+  void add(int peer, Stream socket);
   // Takes leave of the peers, so that the end of the connections is no failure to them. At most
   // one second.
   void stop();
@@ -64,7 +65,7 @@ class ControlMesh {
  private:
   using Clock = std::chrono::steady_clock;
   struct Peer {
-    Descriptor socket;
+    Stream socket;
     std::string incoming;
     std::string outgoing;
     Clock::time_point heard{};

@@ -15,7 +15,13 @@ namespace caffe {
 // the same operation. One thread at a time.
 class Conversation {
  public:
-  enum class Kind : uint32_t { kAllReduce = 1, kBroadcast = 2, kBarrier = 3, kAllGather = 4 };
+  enum class Kind : uint32_t {
+    kAllReduce = 1,
+    kBroadcast = 2,
+    kBarrier = 3,
+    kAllGather = 4,
+    kAllReduceBf16 = 5
+  };
   struct Options {
     int rank = 0;
     int world = 1;

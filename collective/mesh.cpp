@@ -30,8 +30,6 @@ constexpr int kAcceptsPerTurn = 16;
 constexpr milliseconds kFarewell{500};
 constexpr size_t kMaxWarnings = 20;
 
-enum class Shake { kGoingOn, kDone, kBroken };
-
 // Carries bytes between a socket and its handshake as far as possible without waiting.
 Shake carry(int fd, Handshake& handshake, std::string& why) {
   while (true) {
@@ -55,6 +53,31 @@ Shake carry(int fd, Handshake& handshake, std::string& why) {
   }
 }
 
+// A connection on its way into the group: who it is first, then, if asked for, its encryption.
+struct Entrance {
+  Descriptor socket;
+  std::optional<Handshake> handshake;
+  TlsSession session;
+
+  Shake go_on(const Tls* tls, bool dials, std::string& why) {
+    const Shake proved = carry(socket.get(), *handshake, why);
+    if (proved != Shake::kDone || handshake->refusal() != Verdict::kNone || !tls) return proved;
+    if (!session) session = tls->begin(socket.get(), dials);
+    const Shake state = shake(*session);
+    if (state == Shake::kBroken) why = "the TLS handshake failed";
+    return state;
+  }
+  bool writes() const {
+    return !handshake->output().empty() || (session && wants_to_write(*session));
+  }
+  void reset() {
+    session.reset();
+    socket.reset();
+    handshake.reset();
+  }
+  Stream stream() { return Stream(std::move(socket), std::move(session)); }
+};
+
 class MeshBuilder {
  public:
   MeshBuilder(int listener, const MeshOptions& options, ControlMesh& control)
@@ -77,7 +100,7 @@ class MeshBuilder {
     max_pending_ = std::max<size_t>(kMinPending, 2 * world * lanes_);
   }
 
-  std::vector<std::vector<Descriptor>> build() {
+  std::vector<std::vector<Stream>> build() {
     // After a failure it goes on for a moment, so that those who are just connecting learn the
     // cause instead of finding the door shut.
     std::optional<Clock::time_point> end;
@@ -101,9 +124,8 @@ class MeshBuilder {
   struct Dial {
     int peer = -1;
     int lane = -1;
-    Descriptor socket;
+    Entrance entrance;
     bool connected = false;
-    std::optional<Handshake> handshake;
     milliseconds pause{0};
     Clock::time_point next{};  // of the next attempt, or when to give this one up
   };
@@ -112,8 +134,7 @@ class MeshBuilder {
     bool explained = false;
   };
   struct Pending {
-    Descriptor socket;
-    Handshake handshake;
+    Entrance entrance;
     std::string from;
     Clock::time_point deadline;
   };
@@ -150,24 +171,25 @@ class MeshBuilder {
   void begin_dials() {
     const auto now = Clock::now();
     for (Dial& dial : dials_) {
-      if (dial.handshake && dial.connected) continue;
-      if (dial.handshake && now >= dial.next) retry(dial, "no answer to the connection request");
-      if (dial.handshake || now < dial.next) continue;
-      dial.socket = begin_connect(options_.endpoints[dial.peer]);
-      if (!dial.socket) {
+      Entrance& entrance = dial.entrance;
+      if (entrance.handshake && dial.connected) continue;
+      if (entrance.handshake && now >= dial.next)
+        retry(dial, "no answer to the connection request");
+      if (entrance.handshake || now < dial.next) continue;
+      entrance.socket = begin_connect(options_.endpoints[dial.peer]);
+      if (!entrance.socket) {
         retry(dial, concat("cannot connect: ", errno_text(errno)));
         continue;
       }
       dial.connected = false;
-      dial.handshake = Handshake::dial(options_.self, options_.secret, dial.peer, dial.lane);
+      entrance.handshake = Handshake::dial(options_.self, options_.secret, dial.peer, dial.lane);
       dial.next = now + kConnectPatience;
     }
   }
 
   void retry(Dial& dial, const std::string& why) {
     note(dial.peer, why, false);
-    dial.socket.reset();
-    dial.handshake.reset();
+    dial.entrance.reset();
     dial.pause = std::clamp(2 * dial.pause, kFirstPause, kLongestPause);
     dial.next = Clock::now() + dial.pause;
   }
@@ -182,14 +204,13 @@ class MeshBuilder {
     watch(listener_, false);
     auto until = until_;
     for (const Dial& dial : dials_) {
-      if (dial.handshake) {
-        const bool writes = !dial.connected || !dial.handshake->output().empty();
-        watch(dial.socket.get(), writes);
+      if (dial.entrance.handshake) {
+        watch(dial.entrance.socket.get(), !dial.connected || dial.entrance.writes());
       }
       if (!dial.connected) until = std::min(until, dial.next);
     }
     for (const Pending& pending : pending_) {
-      watch(pending.socket.get(), !pending.handshake.output().empty());
+      watch(pending.entrance.socket.get(), pending.entrance.writes());
       until = std::min(until, pending.deadline);
     }
     const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
@@ -198,7 +219,7 @@ class MeshBuilder {
 
   void serve_dials() {
     for (size_t i = 0; i < dials_.size();) {
-      if (dials_[i].handshake && serve_dial(dials_[i])) {
+      if (dials_[i].entrance.handshake && serve_dial(dials_[i])) {
         std::swap(dials_[i], dials_.back());
         dials_.pop_back();
       } else {
@@ -210,11 +231,12 @@ class MeshBuilder {
   // Whether it is settled: the connection stands, or never will.
   bool serve_dial(Dial& dial) {
     if (!dial.connected) {
-      pollfd writable{dial.socket.get(), POLLOUT, 0};
+      const int fd = dial.entrance.socket.get();
+      pollfd writable{fd, POLLOUT, 0};
       if (poll(&writable, 1, 0) == 0) return false;
       int error = 0;
       socklen_t size = sizeof(error);
-      getsockopt(dial.socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+      getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
       if (error != 0) {
         retry(dial, concat("cannot connect: ", errno_text(error)));
         return false;
@@ -222,20 +244,21 @@ class MeshBuilder {
       dial.connected = true;
     }
     std::string why;
-    const Shake state = carry(dial.socket.get(), *dial.handshake, why);
+    const Shake state = dial.entrance.go_on(options_.tls, true, why);
     if (state == Shake::kGoingOn) return false;
-    const Verdict refusal = dial.handshake->refusal();
+    const Handshake& handshake = *dial.entrance.handshake;
+    const Verdict refusal = handshake.refusal();
     // Somebody else may sit at the port for a moment; a rank of ours would speak our protocol.
-    if (state == Shake::kDone && refusal == Verdict::kProtocol) why = dial.handshake->reason();
+    if (state == Shake::kDone && refusal == Verdict::kProtocol) why = handshake.reason();
     if (!why.empty()) {
       retry(dial, why);
       return false;
     }
     if (refusal != Verdict::kNone) {
       give_up(dial.peer,
-              concat("connecting to ", options_.names[dial.peer], ": ", dial.handshake->reason()));
+              concat("connecting to ", options_.names[dial.peer], ": ", handshake.reason()));
     }
-    install(dial.peer, dial.lane, std::move(dial.socket));
+    install(dial.peer, dial.lane, dial.entrance.stream());
     return true;
   }
 
@@ -250,9 +273,12 @@ class MeshBuilder {
         pending_.pop_front();
       }
       auto admit = [this](const Claim& claim) { return judge(claim); };
-      pending_.push_back({std::move(socket),
-                          Handshake::accept(options_.self, options_.secret, admit), from.text(),
-                          Clock::now() + kProvePatience});
+      Pending& pending = pending_.emplace_back();
+      pending.entrance.socket = std::move(socket);
+      pending.entrance.handshake.emplace(
+          Handshake::accept(options_.self, options_.secret, std::move(admit)));
+      pending.from = from.text();
+      pending.deadline = Clock::now() + kProvePatience;
     }
   }
 
@@ -270,17 +296,17 @@ class MeshBuilder {
   // Whether it is settled, one way or the other.
   bool serve(Pending& pending) {
     std::string why;
-    const Shake state = carry(pending.socket.get(), pending.handshake, why);
+    const Shake state = pending.entrance.go_on(options_.tls, false, why);
     if (state == Shake::kGoingOn) {
       if (Clock::now() < pending.deadline) return false;
       refuse(pending, "it did not prove itself in time");
       return true;
     }
-    const Handshake& handshake = pending.handshake;
+    const Handshake& handshake = *pending.entrance.handshake;
     if (state == Shake::kBroken) {
       refuse(pending, why);
     } else if (handshake.refusal() == Verdict::kNone) {
-      install(handshake.claim().rank, handshake.claim().lane, std::move(pending.socket));
+      install(handshake.claim().rank, handshake.claim().lane, pending.entrance.stream());
     } else {
       refuse(pending, handshake.reason());
       // One of us, in this very attempt, that can never fit: waiting would be in vain.
@@ -296,7 +322,7 @@ class MeshBuilder {
   }
 
   void refuse(const Pending& pending, const std::string& why) {
-    const Handshake& handshake = pending.handshake;
+    const Handshake& handshake = *pending.entrance.handshake;
     const int rank = handshake.has_claim() ? handshake.claim().rank : -1;
     const std::string text = concat("refused a connection from ", pending.from, ": ", why);
     // Believed only as far as a hint for the message at the deadline.
@@ -307,11 +333,11 @@ class MeshBuilder {
                       warnings_ == kMaxWarnings ? "; no more of these will be logged" : "");
   }
 
-  void install(int peer, int lane, Descriptor socket) {
+  void install(int peer, int lane, Stream stream) {
     if (lane == 0) {
-      control_.add(peer, std::move(socket));
+      control_.add(peer, std::move(stream));
     } else {
-      slots_[peer][lane - 1] = std::move(socket);
+      slots_[peer][lane - 1] = std::move(stream);
     }
     stands_[peer][lane] = true;
     --missing_;
@@ -325,9 +351,9 @@ class MeshBuilder {
   Clock::time_point until_;
   size_t max_pending_ = 0;
   size_t warnings_ = 0;
-  std::vector<std::vector<Descriptor>> slots_;  // [peer][stream]
-  std::vector<std::vector<bool>> stands_;       // [peer][lane]
-  std::vector<Trouble> trouble_;                // [peer]
+  std::vector<std::vector<Stream>> slots_;  // [peer][stream]
+  std::vector<std::vector<bool>> stands_;   // [peer][lane]
+  std::vector<Trouble> trouble_;            // [peer]
   std::vector<Dial> dials_;
   std::deque<Pending> pending_;
   std::vector<pollfd> polled_;
@@ -335,8 +361,8 @@ class MeshBuilder {
 
 }  // namespace
 
-std::vector<std::vector<Descriptor>> connect_mesh(int listener, const MeshOptions& options,
-                                                  ControlMesh& control) {
+std::vector<std::vector<Stream>> connect_mesh(int listener, const MeshOptions& options,
+                                              ControlMesh& control) {
   return MeshBuilder(listener, options, control).build();
 }
 

@@ -7,6 +7,7 @@
 #include "collective/control.h"
 #include "collective/handshake.h"
 #include "collective/socket.h"
+#include "collective/stream.h"
 
 namespace caffe {
 
@@ -16,6 +17,7 @@ struct MeshOptions {
   std::vector<Endpoint> endpoints;  // of all ranks
   std::vector<std::string> names;   // of all ranks: "rank 1 (10.0.0.2:4711)"
   int streams_per_peer = 1;
+  const Tls* tls = nullptr;  // encrypts all connections, if given
   std::chrono::steady_clock::time_point deadline;
 };
 
@@ -24,7 +26,7 @@ struct MeshOptions {
 // higher dials, and dials again until the deadline. Whoever cannot prove that it belongs to the
 // group is refused and logged, and changes nothing. Throws Error; the failures of other ranks are
 // taken from `control`.
-std::vector<std::vector<Descriptor>> connect_mesh(int listener, const MeshOptions& options,
-                                                  ControlMesh& control);
+std::vector<std::vector<Stream>> connect_mesh(int listener, const MeshOptions& options,
+                                              ControlMesh& control);
 
 }  // namespace caffe

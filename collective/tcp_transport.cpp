@@ -1,7 +1,6 @@
 // Messages over one TCP connection per pair of ranks. Sizes are known on both sides, so nothing but
 // the payload travels.
 #include <poll.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -22,7 +21,7 @@ class Queue {
  public:
   bool empty() const { return head_ == nullptr; }
 
-  void push(Request& request) {
+  void push(caffe_message& request) {
     request.next = nullptr;
     (head_ ? tail_->next : head_) = &request;
     tail_ = &request;
@@ -30,7 +29,7 @@ class Queue {
 
   size_t gather(std::array<iovec, kMaxParts>& parts) const {
     size_t count = 0;
-    for (Request* item = head_; item && count < kMaxParts; item = item->next) {
+    for (caffe_message* item = head_; item && count < kMaxParts; item = item->next) {
       parts[count++] = {item->data + item->done, item->bytes - item->done};
     }
     return count;
@@ -40,7 +39,7 @@ class Queue {
     while (bytes > 0) {
       const size_t step = std::min(bytes, head_->bytes - head_->done);
       // Unlink first: who sees a request complete may use it anew.
-      Request* const item = head_;
+      caffe_message* const item = head_;
       if (item->done + step == item->bytes) head_ = item->next;
       item->done += step;
       bytes -= step;
@@ -48,8 +47,8 @@ class Queue {
   }
 
  private:
-  Request* head_ = nullptr;
-  Request* tail_ = nullptr;
+  caffe_message* head_ = nullptr;
+  caffe_message* tail_ = nullptr;
 };
 
 class TcpTransport : public Transport {
@@ -78,7 +77,7 @@ class TcpTransport : public Transport {
 
  private:
   struct Peer {
-    Descriptor socket;
+    Stream socket;
     Queue outgoing;
     Queue incoming;
     bool active = false;
@@ -112,10 +111,8 @@ class TcpTransport : public Transport {
 
   bool send_some(int rank, Peer& peer) {
     std::array<iovec, kMaxParts> parts;
-    msghdr message{};
-    message.msg_iov = parts.data();
-    message.msg_iovlen = peer.outgoing.gather(parts);
-    const ssize_t sent = sendmsg(peer.socket.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const size_t count = peer.outgoing.gather(parts);
+    const ssize_t sent = peer.socket.send(parts.data(), count);
     if (sent < 0) {
       if (errno == EAGAIN || errno == EINTR) return false;
       throw PeerLost{rank, concat("sending failed: ", errno_text(errno))};
@@ -127,10 +124,8 @@ class TcpTransport : public Transport {
 
   bool receive_some(int rank, Peer& peer) {
     std::array<iovec, kMaxParts> parts;
-    msghdr message{};
-    message.msg_iov = parts.data();
-    message.msg_iovlen = peer.incoming.gather(parts);
-    const ssize_t received = recvmsg(peer.socket.get(), &message, MSG_DONTWAIT);
+    const size_t count = peer.incoming.gather(parts);
+    const ssize_t received = peer.socket.receive(parts.data(), count);
     if (received == 0) throw PeerLost{rank, "it closed the connection"};
     if (received < 0) {
       if (errno == EAGAIN || errno == EINTR) return false;

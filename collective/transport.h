@@ -9,13 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "collective/socket.h"
+#include "collective/caffe_transport.h"
+#include "collective/stream.h"
 #include "core/registry.h"
 
 namespace caffe {
 
 // One message under way. The caller owns it and its memory and leaves both alone until complete().
-struct Request {
+struct Request : caffe_message {
   void prepare(int to_or_from, void* memory, size_t size) {
     peer = to_or_from;
     data = static_cast<char*>(memory);
@@ -24,12 +25,6 @@ struct Request {
     next = nullptr;
   }
   bool complete() const { return done == bytes; }
-
-  int peer = -1;
-  char* data = nullptr;
-  size_t bytes = 0;
-  size_t done = 0;          // bytes moved so far; a transport may let it jump from 0 to `bytes`
-  Request* next = nullptr;  // used by the transport
 };
 
 // Thrown by a transport where a peer cannot be reached any more. Never leaves the Communicator,
@@ -43,9 +38,10 @@ struct PeerLost {
 struct Wiring {
   int rank = 0;
   int world = 0;
-  std::vector<std::string> addresses;            // local_address() of every rank
-  std::vector<std::vector<Descriptor>> streams;  // [peer][i]: authenticated sockets, if asked for
-  int wake = -1;                                 // readable when waiting has become pointless
+  std::vector<std::string> addresses;        // local_address() of every rank
+  std::vector<std::vector<Stream>> streams;  // [peer][i]: authenticated connections, if asked for
+  int wake = -1;                             // readable when waiting has become pointless
+  std::chrono::milliseconds timeout{0};      // for connect()
 };
 
 struct TransportCounters {
@@ -64,7 +60,7 @@ class Transport {
 
   // Opaque text that the other ranks need to reach this one; may be empty. No ';' in it.
   virtual std::string local_address() = 0;
-  // How many authenticated sockets to every peer connect() shall be given.
+  // How many authenticated connections to every peer connect() shall be given.
   virtual int streams_per_peer() const = 0;
   virtual void connect(Wiring wiring) = 0;
 
@@ -82,7 +78,8 @@ class Transport {
   TransportCounters counters_;
 };
 
-// A transport registers itself at the end of its file: adding one touches that file and its test.
+// A built-in transport registers itself at the end of its file: adding one touches that file and
+// its test. Others are loaded (collective/plugin.h).
 struct TransportTag {
   static constexpr const char* kKind = "transport";
 };

@@ -167,7 +167,7 @@ void Net::reshape_from(int first) {
 }
 
 const Plan& Net::plan_for(int first, int last) {
-  if (!has_callbacks_ && !debug_info_ && plan_->covers(first, last)) return *plan_;
+  if (!runs_layer_by_layer() && plan_->covers(first, last)) return *plan_;
   if (!unfused_plan_) {
     unfused_plan_ = std::make_unique<Plan>(operations(), PlanOptions{false, portable_only_});
   }
@@ -276,6 +276,7 @@ void Net::backward(int first, int last) {
       if (debug_info_) log_backward(*this, step->first);
     }
     call_back(Moment::kAfterBackward, step->first);
+    if (backward_progress_) backward_progress_(step->first);
   }
   if (debug_info_ && last == 0 && first == layer_count() - 1) log_norms(*this);
   for (Buffer* buffer : buffers_) buffer->end_pass();

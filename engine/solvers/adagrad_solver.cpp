@@ -5,6 +5,15 @@
 namespace caffe {
 namespace {
 
+CAFFE_CLONES void adagrad(const UpdateStep& step, float delta, float* weights,
+                          const float* gradient, float* h, int64_t n) {
+  const float rate = step.rate;
+  for_each_gradient(step, weights, gradient, n, [=](int64_t i, float g) {
+    h[i] += g * g;
+    weights[i] -= rate * g / (std::sqrt(h[i]) + delta);
+  });
+}
+
 // Duchi et al. 2011: h += g^2;  w -= rate * g / (sqrt(h) + delta).
 class AdaGradRule : public UpdateRule {
  public:
@@ -12,12 +21,8 @@ class AdaGradRule : public UpdateRule {
 
   void apply(const UpdateStep& step, float* weights, const float* gradient, float* const* history,
              int64_t n) const override {
-    const float delta = param_.delta();
-    const float rate = step.rate;
-    float* h = history[0];
-    for_each_gradient(step, weights, gradient, n, [=](int64_t i, float g) {
-      h[i] += g * g;
-      weights[i] -= rate * g / (std::sqrt(h[i]) + delta);
+    for_each_range(n, [&](int64_t at, int64_t size) {
+      adagrad(step, param_.delta(), weights + at, gradient + at, history[0] + at, size);
     });
   }
 };

@@ -3,6 +3,15 @@
 namespace caffe {
 namespace {
 
+CAFFE_CLONES void sgd(const UpdateStep& step, float momentum, float* weights, const float* gradient,
+                      float* h, int64_t n) {
+  const float rate = step.rate;
+  for_each_gradient(step, weights, gradient, n, [=](int64_t i, float g) {
+    h[i] = momentum * h[i] + rate * g;
+    weights[i] -= h[i];
+  });
+}
+
 // h = momentum * h + rate * g;  w -= h, with g regularised.
 class SgdRule : public UpdateRule {
  public:
@@ -10,12 +19,8 @@ class SgdRule : public UpdateRule {
 
   void apply(const UpdateStep& step, float* weights, const float* gradient, float* const* history,
              int64_t n) const override {
-    const float momentum = param_.momentum();
-    const float rate = step.rate;
-    float* h = history[0];
-    for_each_gradient(step, weights, gradient, n, [=](int64_t i, float g) {
-      h[i] = momentum * h[i] + rate * g;
-      weights[i] -= h[i];
+    for_each_range(n, [&](int64_t at, int64_t size) {
+      sgd(step, param_.momentum(), weights + at, gradient + at, history[0] + at, size);
     });
   }
 };

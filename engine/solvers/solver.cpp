@@ -60,6 +60,7 @@ Solver::Solver(const SolverParameter& param, const SolverOptions& options)
   if (!options_.state.empty()) iter_ = read_state(options_.state).iter();
   create_nets();
   create_history();
+  update_ = std::make_unique<ParameterUpdate>(param_, *rule_, *net_, history_);
   load_start();
 }
 

@@ -10,6 +10,7 @@
 
 #include "net/net.h"
 #include "solvers/exchange.h"
+#include "solvers/parameter_update.h"
 #include "solvers/update_rule.h"
 
 namespace caffe {
@@ -101,24 +102,14 @@ class Solver {
   void cancel();
 
  private:
-  struct Learned {  // a parameter that is updated
-    const Net::Parameter* parameter;
-    std::vector<Buffer*> history;
-    int data_index = 0;  // representations in one common layout
-    int diff_index = 0;
-    std::vector<int> history_index;
-    int64_t elements = 0;  // padding included
-  };
   void create_nets();
   void create_test_nets();
   std::shared_ptr<Net> create_test_net(const NetParameter& net, int index);
   NetOptions net_options(Phase phase) const;
   void create_history();
   void load_start();
-  void bind_parameters();
-  double forward_backward();
-  double exchange_gradients(double loss);
-  double gradient_norm();
+  StepResult run_iteration();
+  double forward_backward(const ParameterUpdate::Step& step);
   void display(const StepResult& result, double seconds, int64_t iterations);
   void report_test(int index, const std::vector<NamedValues>& outputs);
   void check_snapshot_folder() const;
@@ -140,11 +131,7 @@ class Solver {
   int32_t current_step_ = 0;
   std::deque<double> losses_;
   Exchange* exchange_ = nullptr;
-  bool plain_wire_ = false;
-  std::vector<Learned> learned_;
-  int64_t bound_plan_ = -1;
-  std::unique_ptr<Storage>
-      wire_;  // all gradients and the loss in one piece, so that they are summed in one piece
+  std::unique_ptr<ParameterUpdate> update_;
   std::function<SolverRequest()> next_request_;
   std::vector<std::function<void()>> on_start_;
   std::vector<std::function<void()>> on_gradients_ready_;

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
+#include "core/clones.h"
 #include "core/error.h"
 #include "core/registry.h"
 #include "kernels/for_each.h"
@@ -42,19 +44,34 @@ class UpdateRule {
   SolverParameter param_;
 };
 
-// work(i, g) with g the gradient of element i, scaled and regularised.
+// Where the loops of the update rules run: work(begin, size) for ranges of [0, n), on all compute
+// threads where n is worth it.
 template <typename Work>
-void for_each_gradient(const UpdateStep& step, const float* weights, const float* gradient,
-                       int64_t n, const Work& work) {
+void for_each_range(int64_t n, const Work& work) {
+  const int64_t ranges = (n + kParallelGrain - 1) / kParallelGrain;
+  for_each_heavy(ranges, [&](int64_t range) {
+    const int64_t begin = range * kParallelGrain;
+    work(begin, std::min(n - begin, kParallelGrain));
+  });
+}
+
+// work(i, g) with g the gradient of element i, scaled and regularised: the loop of a rule, to be
+// used within a function with CAFFE_CLONES. Arrays that work(i) touches are touched at i only.
+template <typename Work>
+[[gnu::always_inline]] inline void for_each_gradient(const UpdateStep& step, const float* weights,
+                                                     const float* gradient, int64_t n,
+                                                     const Work& work) {
   const float scale = step.grad_scale;
   const float decay = step.decay;
   if (step.l1) {
-    for_each(n, [=](int64_t i) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) {
       const float sign = static_cast<float>((weights[i] > 0) - (weights[i] < 0));
       work(i, scale * gradient[i] + decay * sign);
-    });
+    }
   } else {
-    for_each(n, [=](int64_t i) { work(i, scale * gradient[i] + decay * weights[i]); });
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) work(i, scale * gradient[i] + decay * weights[i]);
   }
 }
 

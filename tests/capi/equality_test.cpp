@@ -73,11 +73,12 @@ void save(caffe_solver* solver, const Digits& digits, int world, int rank) {
 // Trains `steps` iterations on `world` processes and saves every `every`-th: rank 0, or each rank
 // its own files.
 void train(const Digits& digits, const std::string& solver, int world, int steps, int every,
-           const std::string& options = "", bool all_ranks = false) {
+           const std::string& options = "", bool all_ranks = false,
+           const std::string& comm_options = "") {
   const auto ends = run_processes(world, [&](const Rank& rank) {
     const bool saves = rank.rank == 0 || all_ranks;
     const SolverHandle handle = make_solver(solver, rank.options + options);
-    const CommHandle comm = rank.connect(caffe_solver_config_hash(handle.get()));
+    const CommHandle comm = rank.connect_with(caffe_solver_config_hash(handle.get()), comm_options);
     if (world > 1) must(caffe_solver_set_comm(handle.get(), comm.get()));
     if (saves) save(handle.get(), digits, world, rank.rank);
     for (int i = 0; i < steps; i += every) {
@@ -177,6 +178,28 @@ TEST_P(Equality, AllRanksHoldTheSameBits) {
                 history_of(file(digits, world, rank, iter, ".solverstate")));
     }
   }
+}
+
+// Gradients that travel as bf16: other numbers than in float32, but not far off, and on all ranks
+// the same.
+TEST_P(Equality, AllRanksHoldTheSameBitsWithBf16OnTheWire) {
+  const int world = GetParam();
+  const Digits digits;
+  const std::string records = digits.scratch.golden("e2e_digits/digits_train_lmdb");
+  const std::string text = solver_of(lenet(records, 8), kMomentum);
+  train(digits, text, world, 10, 10, "", true, "wire=bf16\n");
+  const std::vector<std::vector<float>> rounded =
+      weights_of(file(digits, world, 0, 10, ".caffemodel"));
+  for (int rank = 1; rank < world; ++rank) {
+    EXPECT_EQ(rounded, weights_of(file(digits, world, rank, 10, ".caffemodel")));
+    EXPECT_EQ(history_of(file(digits, world, 0, 10, ".solverstate")),
+              history_of(file(digits, world, rank, 10, ".solverstate")));
+  }
+  train(digits, text, world, 10, 10);
+  const std::vector<std::vector<float>> exact =
+      weights_of(file(digits, world, 0, 10, ".caffemodel"));
+  EXPECT_LE(distance(rounded, exact), 0.02);
+  EXPECT_EQ(rounded == exact, world == 1);
 }
 
 // Ranks that start from different weights train rank 0's.

@@ -19,7 +19,9 @@ struct Rank {
   int rank = 0;
   int world = 1;
   std::string options;  // for caffe_solver_create
-  std::function<CommHandle(uint64_t config_hash)> connect;
+  CommHandle connect(uint64_t config_hash) const { return connect_with(config_hash, ""); }
+  // `options`: for caffe_comm_create, beside the interface.
+  std::function<CommHandle(uint64_t config_hash, const std::string& options)> connect_with;
 };
 
 namespace processes {
@@ -52,9 +54,10 @@ inline std::string read_text(int fd) {
   return read_exactly(fd, *reinterpret_cast<const uint32_t*>(size.data()));
 }
 
-inline CommHandle connect(int fd, int rank, int world, uint64_t config_hash) {
+inline CommHandle connect(int fd, int rank, int world, uint64_t config_hash,
+                          const std::string& options) {
   caffe_comm* raw = nullptr;
-  must(caffe_comm_create("127.0.0.1", &raw));
+  must(caffe_comm_create(("interface=127.0.0.1\n" + options).c_str(), &raw));
   CommHandle comm(raw);
   write_all(fd, caffe_comm_address(raw));
   std::vector<std::string> addresses;
@@ -76,7 +79,9 @@ inline std::string run_rank(const std::function<void(const Rank&)>& body, int fd
   self.world = world;
   self.options =
       "threads=1\nrank=" + std::to_string(rank) + "\nworld=" + std::to_string(world) + "\n";
-  self.connect = [=](uint64_t config_hash) { return connect(fd, rank, world, config_hash); };
+  self.connect_with = [=](uint64_t config_hash, const std::string& options) {
+    return connect(fd, rank, world, config_hash, options);
+  };
   try {
     body(self);
     return "";

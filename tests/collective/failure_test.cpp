@@ -31,6 +31,17 @@ void expect_dead_object_in_live_process(RankProcess& process, const std::string&
   }
 }
 
+TEST(Processes, ReduceAwkwardSizesInGroupsOfAllSizes) {
+  for (int world = 1; world <= 9; ++world) {
+    ProcessGroup group(world);
+    ASSERT_TRUE(group.connect());
+    for (const int n : {0, 1, world - 1, 16'385, 100'003, 700'001}) {
+      for (int rank = 0; rank < world; ++rank) group[rank].tell(concat("reduce ", n));
+      for (int rank = 0; rank < world; ++rank) EXPECT_EQ(group[rank].hear(), "DONE") << n;
+    }
+  }
+}
+
 class Death : public testing::TestWithParam<std::tuple<int, size_t>> {};
 
 TEST_P(Death, OfAProcessIsKnownToAllSurvivors) {

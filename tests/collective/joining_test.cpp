@@ -203,14 +203,5 @@ TEST(Joining, BadOptionsAreRefusedBeforeAnythingTravels) {
   EXPECT_THAT(connect([](auto& o) { o.timeout = milliseconds(0); }), HasSubstr("positive"));
 }
 
-TEST(Joining, AnUnknownTransportIsRefusedWithTheKnownOnes) {
-  try {
-    Communicator::listen({"127.0.0.1", "pigeons"});
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.message(), "Unknown transport type: pigeons (known types: tcp)");
-  }
-}
-
 }  // namespace
 }  // namespace caffe

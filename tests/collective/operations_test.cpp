@@ -5,6 +5,8 @@
 #include <cstring>
 #include <random>
 
+#include "collective/algorithms.h"
+#include "collective/bf16.h"
 #include "collective/group.h"
 
 namespace caffe {
@@ -22,20 +24,30 @@ std::vector<float> values(int rank, size_t n) {
   return data;
 }
 
-class AllReduce : public testing::TestWithParam<std::tuple<int, size_t>> {};
-
-TEST_P(AllReduce, SumsWithEqualBitsOnAllRanks) {
-  const auto [world, n] = GetParam();
+// What all ranks end with: the same bits, or the test fails.
+std::vector<float> summed(int world, size_t n, Wire wire) {
   std::vector<std::vector<float>> results(world);
-  const auto errors = run_group(world, [&, n = n](Communicator& group) {
+  const auto errors = run_group(world, [&](Communicator& group) {
     // Twice: the second one runs on used memory.
     for (int round = 0; round < 2; ++round) {
       std::vector<float> data = values(group.rank(), n);
-      group.allreduce_sum(data.data(), n);
+      group.allreduce_sum(data.data(), n, wire);
       results[group.rank()] = std::move(data);
     }
   });
-  ASSERT_THAT(errors, Each(IsEmpty()));
+  EXPECT_THAT(errors, Each(IsEmpty()));
+  for (int rank = 1; rank < world; ++rank) {
+    EXPECT_EQ(results[rank].size(), n);
+    // No pointers to compare where there is nothing.
+    if (n == 0 || results[rank].size() != n) continue;
+    EXPECT_EQ(std::memcmp(results[rank].data(), results[0].data(), n * sizeof(float)), 0);
+  }
+  return results[0];
+}
+
+// Each addition errs by half a unit in the last place: `unit` times the magnitude.
+void expect_sums(const std::vector<float>& results, int world, double unit) {
+  const size_t n = results.size();
   std::vector<double> exact(n), magnitude(n);
   for (int rank = 0; rank < world; ++rank) {
     const std::vector<float> data = values(rank, n);
@@ -44,22 +56,87 @@ TEST_P(AllReduce, SumsWithEqualBitsOnAllRanks) {
       magnitude[i] += std::abs(data[i]);
     }
   }
-  for (int rank = 1; rank < world; ++rank) {
-    ASSERT_EQ(results[rank].size(), n);
-    // No pointers to compare where there is nothing.
-    if (n == 0) continue;
-    ASSERT_EQ(std::memcmp(results[rank].data(), results[0].data(), n * sizeof(float)), 0);
-  }
   for (size_t i = 0; i < n; ++i) {
-    // Each of the world - 1 additions errs by half a unit in the last place.
-    ASSERT_NEAR(results[0][i], exact[i], world * magnitude[i] * 6e-8) << "at " << i;
+    ASSERT_NEAR(results[i], exact[i], world * magnitude[i] * unit) << "at " << i;
   }
 }
 
+class AllReduce : public testing::TestWithParam<std::tuple<int, size_t>> {};
+
+TEST_P(AllReduce, SumsWithEqualBitsOnAllRanks) {
+  const auto [world, n] = GetParam();
+  expect_sums(summed(world, n, Wire::kFloat32), world, 6e-8);
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, AllReduce,
-                         testing::Combine(testing::Values(1, 2, 3, 4, 5),
-                                          testing::Values(0, 1, 2, 4, 1023, 16384, 16385, 65536,
+                         testing::Combine(testing::Range(1, 10),
+                                          testing::Values(0, 1, 2, 8, 1023, 16384, 16385, 65536,
                                                           100'003, 1'000'001)));
+
+class AllReduceBf16 : public testing::TestWithParam<std::tuple<int, size_t>> {};
+
+TEST_P(AllReduceBf16, SumsWithEqualBitsAndRoundsOnceAHop) {
+  const auto [world, n] = GetParam();
+  // A bf16 number has 8 bits; every hop rounds once.
+  expect_sums(summed(world, n, Wire::kBf16), world, 1.0 / 256);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, AllReduceBf16,
+                         testing::Combine(testing::Range(1, 10),
+                                          testing::Values(0, 17, 16385, 100'003, 600'001)));
+
+TEST(PrefersHalving, OnlyWhereSharesAreSmall) {
+  EXPECT_FALSE(prefers_halving(20'000, 2));
+  EXPECT_TRUE(prefers_halving(16'385, 8));
+  EXPECT_FALSE(prefers_halving(1'000'001, 8));
+  EXPECT_TRUE(prefers_halving(16'385, 9));
+  EXPECT_FALSE(prefers_halving(100'003, 9));
+}
+
+TEST(RingOrder, PutsRanksOfAHostBesideEachOther) {
+  Workspace work;
+  order_ring(work, {"10.0.0.2", "10.0.0.1", "10.0.0.2", "10.0.0.1"}, 2);
+  EXPECT_THAT(work.ring, ElementsAre(1, 3, 0, 2));
+  EXPECT_EQ(work.place, 3);
+}
+
+TEST(AllReduceBf16OfTwo, AddsInFloatAndRoundsTheResult) {
+  const size_t n = 100'000;
+  const std::vector<float> result = summed(2, n, Wire::kBf16);
+  const auto a = values(0, n), b = values(1, n);
+  const auto round = [](float value) {
+    round_to_bf16(&value, 1);
+    return value;
+  };
+  // Of each half the owner has the other's rounded values and its own as they are.
+  for (size_t i = 0; i < n; ++i) {
+    const bool by_first = result[i] == round(a[i] + round(b[i]));
+    const bool by_second = result[i] == round(round(a[i]) + b[i]);
+    ASSERT_TRUE(by_first || by_second) << "at " << i;
+  }
+}
+
+TEST(AllReduceBf16OfTwo, SendsHalfTheBytes) {
+  const auto errors = run_group(2, [&](Communicator& group) {
+    const CommunicatorStats before = group.stats();
+    std::vector<float> data(1'000'000);
+    group.allreduce_sum(data.data(), data.size(), Wire::kBf16);
+    const uint64_t sent = group.stats().bytes_sent - before.bytes_sent;
+    EXPECT_GE(sent, 2'000'000U);
+    EXPECT_LE(sent, 2'000'100U);
+  });
+  ASSERT_THAT(errors, Each(IsEmpty()));
+}
+
+TEST(AllReduceOfDifferentWires, IsFound) {
+  const auto errors = run_group(2, [&](Communicator& group) {
+    std::vector<float> data(100'000);
+    group.allreduce_sum(data.data(), data.size(), group.rank() ? Wire::kBf16 : Wire::kFloat32);
+  });
+  for (const std::string& error : errors) {
+    EXPECT_THAT(error, testing::HasSubstr("all-reduce of 100000 floats as bf16"));
+  }
+}
 
 TEST(AllReduceOfTwo, IsThePlainSum) {
   for (const size_t n : {1000, 300'000}) {

@@ -12,10 +12,12 @@ namespace caffe {
 
 using Clock = std::chrono::steady_clock;
 
-RankProcess::RankProcess(const std::string& interface, const std::vector<std::string>& prefix) {
+RankProcess::RankProcess(const std::string& interface, const std::vector<std::string>& prefix,
+                         const std::vector<std::string>& more) {
   std::vector<std::string> words = prefix;
   words.push_back(CAFFE_RANK_PROCESS);
   words.push_back(interface);
+  words.insert(words.end(), more.begin(), more.end());
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);

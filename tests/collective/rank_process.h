@@ -14,9 +14,13 @@ namespace caffe {
 // A rank_process: started here, killed and waited for at the end.
 class RankProcess {
  public:
-  // `prefix`: words in front of the command, such as "ip netns exec NAME".
+  // `prefix`: words in front of the command, such as "ip netns exec NAME". `more`: after it.
   explicit RankProcess(const std::string& interface = "127.0.0.1",
-                       const std::vector<std::string>& prefix = {});
+                       const std::vector<std::string>& prefix = {},
+                       const std::vector<std::string>& more = {});
+  static RankProcess with_transport(const std::string& name, const std::string& path) {
+    return RankProcess("127.0.0.1", {}, {name, path});
+  }
   RankProcess(RankProcess&& other) noexcept;
   RankProcess(const RankProcess&) = delete;
   ~RankProcess();

@@ -1,10 +1,10 @@
 // One rank of a group in a process of its own, driven line by line over standard input and output:
 // what the tests of failures start, stop and kill.
-//   rank_process INTERFACE       prints "ADDRESS <address>"
+//   rank_process INTERFACE [TRANSPORT PATH]       prints "ADDRESS <address>"
 //   connect RANK WORLD SECRET EPOCH HASH TIMEOUT COLLECTIVE_TIMEOUT HEARTBEAT SILENCE ADDRESS...
 //                                prints "CONNECTED" (times in ms)
 //   loop BYTES                   all-reduces in a thread until an error; prints "LOOPING" at first
-//   barrier | reduce N           prints "DONE"
+//   barrier | reduce N           prints "DONE"; reduce checks the sums
 //   abort REASON | cancel REASON
 //   leave                        destroys the communicator; prints "LEFT"
 //   ping                         prints "PONG"
@@ -65,13 +65,28 @@ void loop(Communicator& group, size_t bytes) {
       "");
 }
 
+// Small whole numbers, whose sums are exact.
+void reduce(Communicator& group, size_t n) {
+  std::vector<float> data(n);
+  for (size_t i = 0; i < n; ++i) data[i] = static_cast<float>((group.rank() + 1) * (i % 11));
+  group.allreduce_sum(data.data(), n);
+  const auto total = static_cast<size_t>(group.world() * (group.world() + 1) / 2);
+  for (size_t i = 0; i < n; ++i) {
+    CAFFE_REQUIRE(data[i] == static_cast<float>(total * (i % 11)), "element ", i, " of ", n, " is ",
+                  data[i]);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   std::unique_ptr<Communicator> group;
   attempt(
       [&] {
-        group = Communicator::listen({argc > 1 ? argv[1] : "", "tcp"});
+        const auto word = [&](int i, const char* otherwise) {
+          return argc > i ? argv[i] : otherwise;
+        };
+        group = Communicator::listen({word(1, ""), word(2, "tcp"), word(3, "")});
         say("ADDRESS " + group->address());
       },
       "");
@@ -92,8 +107,7 @@ int main(int argc, char** argv) {
     } else if (command == "reduce") {
       size_t n = 0;
       words >> n;
-      std::vector<float> data(n);
-      attempt([&] { group->allreduce_sum(data.data(), n); }, "DONE");
+      attempt([&] { reduce(*group, n); }, "DONE");
     } else if (command == "abort") {
       group->abort(line.substr(6));
     } else if (command == "cancel") {

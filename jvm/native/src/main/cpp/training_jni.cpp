@@ -52,10 +52,10 @@ std::vector<std::string> to_utf8_list(JNIEnv* env, jobjectArray array) {
 extern "C" {
 
 JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_commCreate(JNIEnv* env, jclass,
-                                                                         jstring interface) {
+                                                                         jstring options) {
   return guarded(env, [&] {
     caffe_comm* comm = nullptr;
-    check(env, caffe_comm_create(to_utf8(env, interface).c_str(), &comm));
+    check(env, caffe_comm_create(to_utf8(env, options).c_str(), &comm));
     return address_of(comm);
   });
 }

@@ -24,6 +24,7 @@ class Config(@transient private val sc: SparkContext) extends Serializable {
   private var features_ : Array[String] = _
   private var devices_ = 1
   private var connection_ = Config.Socket
+  private var transport_ = "tcp"
   private var clusterSize_ = 0
   private var lmdbPartitions_ = 0
   private val sparkSettings = Config.sparkSettings(sc)
@@ -124,7 +125,11 @@ class Config(@transient private val sc: SparkContext) extends Serializable {
       throw new IllegalArgumentException(s"connection must be 0 (none), 1 (infiniband) or 2 (ethernet), not $kind")
     }
     connection_ = kind
+    transport_ = if (kind == Config.Rdma) "infiniband" else "tcp"
   }
+
+  /** The native transport that -connection names. */
+  private[caffe] def transport: String = transport_
 
   /** The number of workers: by the rules of the cluster manager, else as set, else 1. */
   def clusterSize: Int = if (clusterSize_ > 0) clusterSize_ else sparkSettings.workers.getOrElse(1)
@@ -180,7 +185,9 @@ class Config(@transient private val sc: SparkContext) extends Serializable {
   private def readConnection(name: String): Unit = name match {
     case "ethernet" => connection = Config.Socket
     case "infiniband" => connection = Config.Rdma
-    case other => throw new IllegalArgumentException(s"-connection must be ethernet or infiniband, not $other")
+    case other if other.matches("[A-Za-z0-9_]+") => transport_ = other
+    case other => throw new IllegalArgumentException(
+      s"-connection must be ethernet, infiniband or the name of a transport (letters, digits and '_'), not $other")
   }
 
   private def loaded(bytes: Array[Byte]): Array[Byte] = {

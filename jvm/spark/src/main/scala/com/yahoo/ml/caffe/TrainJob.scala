@@ -11,7 +11,7 @@ private[caffe] final case class TrainJob(
     solver: Array[Byte],
     validate: Boolean,
     secret: Array[Byte],
-    networkInterface: String,
+    group: Map[String, String],
     timeoutMillis: Long,
     executorCores: Int,
     model: String,

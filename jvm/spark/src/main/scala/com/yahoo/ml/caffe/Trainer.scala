@@ -47,9 +47,6 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
     if (conf.snapshotStateFile.nonEmpty && conf.snapshotModelFile.isEmpty) {
       throw new IllegalStateException("-snapshot needs -weights, the .caffemodel that was written with the solver state")
     }
-    if (conf.clusterSize > 1 && conf.connection == Config.Rdma) {
-      throw Flags.notYet("-connection infiniband")
-    }
     if (!solver.hasMaxIter) throw new IllegalArgumentException(s"${conf.protoFile} has no max_iter")
     if (validate && (solver.getTestInterval < 1 || solver.getTestIterCount == 0)) {
       throw new IllegalArgumentException(s"${conf.protoFile}: validation needs test_interval and test_iter")
@@ -67,8 +64,8 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
       solver = solverForEngine().toByteArray,
       validate = validate,
       secret = secret,
-      networkInterface = sc.getConf.get(Interface, ""),
-      timeoutMillis = sc.getConf.getTimeAsSeconds(Timeout, "60s") * 1000,
+      group = GroupSettings.options(sc.getConf, conf.transport),
+      timeoutMillis = GroupSettings.connectMillis(sc.getConf),
       executorCores = placement.executorCores,
       model = model.toString,
       snapshotBase = snapshotBase(model, solver).toString,
@@ -151,10 +148,6 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
 }
 
 private[caffe] object Trainer {
-  /** Spark property: the network interface (address, host or device name) that workers use; chosen if not set. */
-  val Interface = "spark.caffe.interface"
-  /** Spark property: how long workers wait for each other while they connect. */
-  val Timeout = "spark.caffe.timeout"
   private val SecretBytes = 32
   private val log = LoggerFactory.getLogger(classOf[Trainer])
 

@@ -67,7 +67,7 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
   /** Everything that needs no other worker: (address, hash of the configuration). */
   private def prepare(resources: Resources, from: String, ranksHere: Int): (String, Long) = {
     Library.load()
-    resources.communicator = Communicator.create(job.networkInterface)
+    resources.communicator = Communicator.create(GroupSettings.onWorker(job.group).asJava)
     val message = HostFiles.prepare(solverParameter)
     val start =
       if (from == Fresh) starting(job.weights.map(new Path(_)), Option(job.state).filter(_.nonEmpty).map(new Path(_)))

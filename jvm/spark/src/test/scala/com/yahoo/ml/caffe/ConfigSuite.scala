@@ -2,7 +2,7 @@ package com.yahoo.ml.caffe
 
 import java.nio.file.Path
 
-import org.apache.spark.SparkContext
+import org.apache.spark.{SparkConf, SparkContext}
 
 class ConfigSuite extends SparkTest {
   private def withContext(settings: (String, String)*)(body: SparkContext => Unit): Unit =
@@ -52,9 +52,29 @@ class ConfigSuite extends SparkTest {
         assert(error(sc, "-devices", "2").startsWith("-devices 2"))
         assert(error(sc, "-devices", "0").contains("at least 1"))
         assert(error(sc, "-clusterSize", "0").contains("at least 1"))
-        assert(error(sc, "-connection", "carrier-pigeon").contains("ethernet or infiniband"))
+        assert(error(sc, "-connection", "carrier-pigeon").contains("ethernet, infiniband or the name of a transport"))
       }
     }
+  }
+
+  test("Spark's properties say how workers talk to each other") {
+    val conf = new SparkConf(false)
+    assert(GroupSettings.options(conf, "tcp") == Map("interface" -> "", "transport" -> "tcp", "transport_path" -> "",
+      "wire" -> "float32", "encrypt" -> "0", "heartbeat_ms" -> "1000", "silence_ms" -> "25000", "progress_ms" -> "600000"))
+    conf.set("spark.caffe.wire", "bf16").set("spark.caffe.interface", "eth1").set("spark.caffe.silence", "4s")
+    val options = GroupSettings.options(conf, "unix")
+    assert(Seq("wire", "interface", "silence_ms", "transport").map(options) == Seq("bf16", "eth1", "4000", "unix"))
+    def encrypts(properties: (String, String)*): String =
+      GroupSettings.options(new SparkConf(false).setAll(properties), "tcp")("encrypt")
+    assert(encrypts("spark.network.crypto.enabled" -> "true") == "1" && encrypts("spark.ssl.enabled" -> "true") == "1")
+    assert(encrypts("spark.ssl.enabled" -> "true", "spark.caffe.encrypt" -> "false") == "0")
+    assert(encrypts("spark.authenticate" -> "true") == "0" && encrypts("spark.caffe.encrypt" -> "true") == "1")
+    def error(property: String, value: String): String =
+      intercept[IllegalArgumentException](GroupSettings.options(conf.clone.set(property, value), "tcp")).getMessage
+    assert(error("spark.caffe.wire", "fp8") == "spark.caffe.wire must be float32 or bf16, not fp8")
+    assert(error("spark.caffe.silence", "1s").contains("at least twice spark.caffe.heartbeat"))
+    assert(error("spark.caffe.heartbeat", "often").startsWith("spark.caffe.heartbeat is no time"))
+    assert(error("spark.caffe.progressTimeout", "0s").contains("must be positive"))
   }
 
   test("the network may lie beside the solver, the layers for TEST may be missing") {

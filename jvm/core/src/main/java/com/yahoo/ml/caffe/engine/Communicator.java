@@ -1,6 +1,7 @@
 package com.yahoo.ml.caffe.engine;
 
 import java.io.IOException;
+import java.util.Map;
 
 /** One worker of a group that trains together. */
 public final class Communicator extends Handle {
@@ -8,10 +9,10 @@ public final class Communicator extends Handle {
     super(address);
   }
 
-  /** Listens on an address, host name or device name; "" chooses. */
-  public static Communicator create(String networkInterface) throws IOException {
+  /** Listens; the options are those of caffe_comm_create. */
+  public static Communicator create(Map<String, String> options) throws IOException {
     Library.load();
-    return new Communicator(Native.commCreate(networkInterface));
+    return new Communicator(Native.commCreate(Options.text(options)));
   }
 
   /** What the others need to reach this worker; opaque. */

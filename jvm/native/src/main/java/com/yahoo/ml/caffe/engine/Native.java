@@ -29,7 +29,7 @@ final class Native {
 
   static native void sourceFree(long source);
 
-  static native long commCreate(String networkInterface) throws IOException;
+  static native long commCreate(String options) throws IOException;
 
   static native String commAddress(long comm);
 

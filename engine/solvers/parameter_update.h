@@ -1,0 +1,120 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "net/net.h"
+#include "solvers/exchange.h"
+#include "solvers/update_rule.h"
+
+namespace caffe {
+
+// What happens to gradients: they are summed over the workers and used for the update of weights
+// and history, while the backward pass goes on. The parameters are taken in the order in which
+// backward completes their gradients and cut into buckets. A bucket is handed to the exchange as
+// soon as all in it is complete, and its part of the weights is updated as soon as its sum has
+// arrived. The buckets depend on the net alone, so all ranks sum the same in the same order. With
+// one worker the same happens without the sum.
+//
+// Weights, gradients and history of a parameter lie in the layout that the net's plan wants for its
+// weights, so an update is one pass over equal arrays and nothing is reordered between steps; with
+// an exchange all gradients lie in one piece of memory, from which they travel without a copy.
+//
+// Used by the thread that runs the net.
+class ParameterUpdate {
+ public:
+  // `history`: one blob per parameter, kind after kind. All must outlive the object.
+  ParameterUpdate(const SolverParameter& param, const UpdateRule& rule, Net& net,
+                  const std::vector<std::shared_ptr<Blob>>& history);
+
+  // From now on gradients are summed. plain_wire: in row-major order, whatever the plan prefers.
+  void set_exchange(Exchange* exchange, bool plain_wire);
+
+  struct Step {
+    float rate = 0;
+    int64_t iteration = 0;
+    // Whether weights may change before backward has ended. They never do where gradients are
+    // clipped, which needs all of them, or where somebody looks at blobs in between.
+    bool early = true;
+  };
+
+  // ---- one iteration, in this order ----
+  // Before the backward pass that completes the gradients. `loss` travels with them.
+  void begin(const Step& step, double loss);
+  // Within it: layers from `layer` upwards are done.
+  void reached(int layer);
+  // After it: returns when all sums have arrived, with the mean of the losses.
+  double collect();
+  // Updates what has not been updated yet.
+  void finish();
+
+  // Updates from the gradients that are in the parameters' diffs, sums over the workers if there
+  // are some.
+  void apply(const Step& step);
+
+ private:
+  struct Learned {  // a parameter that is updated
+    const Net::Parameter* parameter = nullptr;
+    std::vector<Buffer*> history;
+    int data_index = 0;  // representations in one common layout
+    int diff_index = 0;
+    std::vector<int> history_index;
+    int64_t elements = 0;   // padding included
+    float* wire = nullptr;  // where its gradient travels from; null without an exchange
+  };
+  struct Segment {  // of one parameter
+    size_t learned;
+    int64_t offset;
+    int64_t count;
+  };
+  struct Bucket {
+    int layer = 0;  // complete when backward has reached it
+    std::vector<Segment> segments;
+    float* begin = nullptr;  // of the wire
+    size_t count = 0;
+    uint64_t sum = 0;
+  };
+
+  void bind();
+  void bind_parameter(size_t index);
+  void cut();
+  void lay_wire();
+  void add_segment(const Segment& segment);
+  bool watched() const;
+  void start_buckets(int layer);
+  void start(Bucket& bucket);
+  void absorb(bool patient);
+  void take_back(const Bucket& bucket);
+  void update_arrived();
+  void update(const Bucket& bucket);
+  void update_segment(const Segment& segment);
+  void clip();
+  double gradient_norm();
+  bool clips() const { return param_.clip_gradients() >= 0; }
+
+  const SolverParameter& param_;
+  const UpdateRule& rule_;
+  Net& net_;
+  const std::vector<std::shared_ptr<Blob>>& history_;
+  Exchange* exchange_ = nullptr;
+  bool plain_wire_ = false;
+
+  int64_t bound_plan_ = -1;
+  std::vector<Learned> learned_;  // in the order in which they are completed
+  std::vector<Bucket> buckets_;
+  std::unique_ptr<Storage> wire_;  // all gradients, then the loss
+  float* loss_ = nullptr;
+
+  Step step_;
+  bool overlaps_ = false;  // buckets start within backward
+  bool early_ = false;     // and are updated within it
+  float scale_ = 1;        // of gradients
+  double own_loss_ = 0;
+  uint64_t loss_sum_ = 0;
+  size_t started_ = 0;  // buckets; started_ >= arrived_ >= updated_
+  size_t arrived_ = 0;
+  size_t updated_ = 0;
+};
+
+}  // namespace caffe
