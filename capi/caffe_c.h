@@ -38,6 +38,7 @@ typedef struct caffe_source caffe_source;   /* records of an LMDB or LevelDB */
 typedef struct caffe_comm caffe_comm;       /* one rank of a group of workers */
 typedef struct caffe_solver caffe_solver;
 typedef struct caffe_net caffe_net;
+typedef struct caffe_transformer caffe_transformer; /* makes rows of a net's input of pictures */
 
 /* ---- library ---- */
 CAFFE_C_API const char* caffe_version(void);
@@ -176,6 +177,41 @@ CAFFE_C_API int caffe_net_blob_read(caffe_net* net, const char* blob, float* val
                                     int64_t capacity);
 CAFFE_C_API void caffe_net_cancel(caffe_net* net);
 CAFFE_C_API void caffe_net_free(caffe_net* net);
+/* Blobs that Input layers give, in order: those that the caller fills. */
+CAFFE_C_API int caffe_net_input_names(const caffe_net* net, caffe_strings** names);
+/* Extents of a blob; `dims` has room for `capacity` of them. */
+CAFFE_C_API int caffe_net_blob_shape(const caffe_net* net, const char* blob, int64_t* dims,
+                                     int capacity, int* axes);
+/* Copies `values`, row-major and of this shape, into an input; the net takes the shape on. */
+CAFFE_C_API int caffe_net_set_input(caffe_net* net, const char* blob, const int64_t* dims, int axes,
+                                    const float* values);
+/* From now on `net` uses the parameters of `other`, layer by layer of the same name. The nets may
+ * then run at the same time on threads of their own, and be freed in any order. While this runs,
+ * nobody else shares with or frees `other`. */
+CAFFE_C_API int caffe_net_share(caffe_net* net, caffe_net* other);
+
+/* ---- pictures ----
+ * param: a TransformationParameter. Options: channels (0: as stored; 1, 3), height and width (0: as
+ * they are; else pictures are resized to them before they are cropped). Crops are central. Every
+ * function writes channels x height x width floats to `out`, which must be `expected`; errors say
+ * what was found in the picture. Thread-safe but for one call at a time per handle. */
+CAFFE_C_API int caffe_transformer_create(const uint8_t* param, size_t size, const char* options,
+                                         caffe_transformer** transformer);
+/* What a record of the extents `in` (channels, height, width) becomes. */
+CAFFE_C_API int caffe_transformer_output(const caffe_transformer* transformer, const int32_t in[3],
+                                         int32_t out[3]);
+/* A JPEG, PNG, BMP, GIF or PNM file. */
+CAFFE_C_API int caffe_transformer_encoded(caffe_transformer* transformer, const uint8_t* bytes,
+                                          size_t size, const int32_t expected[3], float* out);
+/* height x width x channels bytes, colours in the order blue, green, red(, alpha). */
+CAFFE_C_API int caffe_transformer_pixels(caffe_transformer* transformer, const uint8_t* bytes,
+                                         size_t size, const int32_t extents[3],
+                                         const int32_t expected[3], float* out);
+/* channels x height x width numbers; they are not resized. */
+CAFFE_C_API int caffe_transformer_values(caffe_transformer* transformer, const float* values,
+                                         size_t size, const int32_t extents[3],
+                                         const int32_t expected[3], float* out);
+CAFFE_C_API void caffe_transformer_free(caffe_transformer* transformer);
 
 #ifdef __cplusplus
 }

@@ -1,35 +1,21 @@
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "capi/caffe_c.h"
-#include "capi/compute_thread.h"
+#include "capi/net_handle.h"
 #include "capi/options.h"
 #include "capi/status.h"
 #include "capi/values.h"
-#include "net/net.h"
 #include "net/upgrade.h"
 
 using caffe::capi::given;
 using caffe::capi::guarded;
 using caffe::capi::make_strings;
 using caffe::capi::Options;
-
-struct caffe_net {
-  explicit caffe_net(int threads) : compute(threads) {}
-  ~caffe_net() {
-    compute.run([this] { net.reset(); });
-  }
-
-  caffe::capi::ComputeThread compute;
-  std::unique_ptr<caffe::Net> net;
-  int batch_layer = -1;  // whose top tells the number of rows
-  int64_t left = -1;     // records of the range; -1: there is no range
-  std::atomic<bool> cancelled{false};
-};
 
 namespace {
 
@@ -90,9 +76,22 @@ std::vector<std::string> names_of(const caffe::Net& net, const std::vector<int>&
   return names;
 }
 
+void run_net(caffe_net& handle) {
+  if (!handle.reshaped && !handle.plans_while_running &&
+      handle.ran_generation == handle.net->plan_generation()) {
+    const auto shared = handle.gate->together();
+    handle.net->forward();
+    return;
+  }
+  const auto alone = handle.gate->alone();
+  if (std::exchange(handle.reshaped, false)) handle.net->reshape();
+  handle.net->forward();
+  handle.ran_generation = handle.net->plan_generation();
+}
+
 int64_t forward(caffe_net& handle) {
   if (handle.left == 0) return 0;
-  handle.net->forward();
+  run_net(handle);
   const int64_t rows = batch_rows(handle);
   if (handle.left > 0) handle.left = rows == 0 ? 0 : std::max<int64_t>(handle.left - rows, 0);
   return rows;
@@ -116,6 +115,9 @@ int caffe_net_create(const uint8_t* net, size_t size, int phase, const char* opt
       if (parsed.has("weights")) created->net->load_weights(parsed.text("weights"));
     });
     created->batch_layer = batch_layer(*created->net);
+    for (const auto& layer : created->net->layers()) {
+      created->plans_while_running |= layer->shapes_tops_by_value();
+    }
     if (chosen.data.range) {
       CAFFE_REQUIRE(
           record_layer(*created),
