@@ -3,7 +3,7 @@ package com.yahoo.ml.caffe
 import org.apache.spark.ml.linalg.{Vector, Vectors}
 import org.apache.spark.sql.expressions.UserDefinedFunction
 import org.apache.spark.sql.functions.udf
-import org.apache.spark.sql.types.{ArrayType, FloatType, StructField, StructType}
+import org.apache.spark.sql.types.{ArrayType, DoubleType, FloatType, LongType, StructField, StructType}
 import org.apache.spark.sql.{DataFrame, Row, SQLContext, SparkSession}
 import org.apache.spark.storage.StorageLevel
 import org.apache.spark.{SparkConf, SparkContext}
@@ -25,14 +25,31 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
     udf((values: scala.collection.Seq[Float]) => Vectors.dense(values.map(_.toDouble).toArray): Vector)
 
   @transient private var summary: Seq[String] = Nil
+  @transient private var points: Seq[TrainingPoint] = Nil
 
   /** Lines about the last training run: images per second, and how evenly the workers were used. */
   def trainingSummary: Seq[String] = summary
 
+  /**
+   * The last training run, a row for each line that it displayed: iteration, loss, learning_rate, images_per_second, and the
+   * shares of time that worker 0 spent waiting_for_data and waiting_for_workers.
+   */
+  def trainingCurve: DataFrame = {
+    val columns = TrainingPoint.names.map(StructField(_, DoubleType, nullable = false))
+    val schema = StructType(StructField("iteration", LongType, nullable = false) +: columns)
+    session.createDataFrame(points.map(p => Row.fromSeq(p.iteration +: p.values.map(_._2))).asJava, schema)
+  }
+
+  private def remember(trained: Trained): Trained = {
+    summary = trained.summary
+    points = trained.points
+    trained
+  }
+
   /** Trains on all workers; the model is written where the source's configuration says. */
   def train[T1, T2](source: DataSource[T1, T2]): Unit = {
     CaffeOnSpark.requireNative(source)
-    summary = new Trainer(sc, source.conf, validate = false).run().summary
+    remember(new Trainer(sc, source.conf, validate = false).run())
   }
 
   /**
@@ -42,9 +59,7 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
   def trainWithValidation[T1, T2](sourceTrain: DataSource[T1, T2], sourceValidation: DataSource[T1, T2]): DataFrame = {
     CaffeOnSpark.requireNative(sourceTrain)
     CaffeOnSpark.requireNative(sourceValidation)
-    val trained = new Trainer(sc, sourceTrain.conf, validate = true).run()
-    summary = trained.summary
-    val rounds = trained.rounds
+    val rounds = remember(new Trainer(sc, sourceTrain.conf, validate = true).run()).rounds
     val names = rounds.headOption.map(_.outputs.map(_._1)).getOrElse(Nil)
     val schema = StructType(names.map(StructField(_, ArrayType(FloatType, containsNull = false), nullable = false)))
     val rows = rounds.map(round => Row.fromSeq(round.outputs.map(_._2.toSeq)))

@@ -56,7 +56,11 @@ class Config(@transient private val sc: SparkContext) extends Serializable {
   def protoFile: String = protoFile_
 
   def protoFile_=(file: String): Unit = {
-    val read = SolverFiles.read(file)
+    use(SolverFiles.read(file), file)
+  }
+
+  /** What `file` stands for, already read. */
+  private[caffe] def use(read: SolverFiles, file: String): Unit = {
     protoFile_ = file
     solverBytes = read.solver.toByteArray
     trainNetBytes = read.trainNet.toByteArray

@@ -32,6 +32,10 @@ private[caffe] final case class Round(iteration: Long, outputs: Seq[(String, Arr
 }
 
 private[caffe] object Round {
+  /** The inverse of `line`; None for anything else. */
+  def parseLine(line: String): Option[Round] =
+    if (line.startsWith("round ")) Try(parse(line.stripPrefix("round "))).toOption else None
+
   def parse(text: String): Round = {
     val parts = text.split(' ')
     Round(parts.head.toLong, parts.tail.toSeq.map { column =>
@@ -66,8 +70,16 @@ private[caffe] object Manifest {
       val buffer = new Array[Byte](1 << 16)
       Iterator.continually(in.read(buffer)).takeWhile(_ >= 0).foreach(digest.update(buffer, 0, _))
     } finally in.close()
-    digest.digest().map(b => f"$b%02x").mkString
+    hex(digest)
   }
+
+  def sha256(bytes: Array[Byte]): String = {
+    val digest = MessageDigest.getInstance("SHA-256")
+    digest.update(bytes)
+    hex(digest)
+  }
+
+  private def hex(digest: MessageDigest): String = digest.digest().map(b => f"$b%02x").mkString
 
   def read(storage: Storage, path: Path): Option[Manifest] =
     if (storage.exists(path)) parse(storage.readText(path)) else None

@@ -13,6 +13,9 @@ private[caffe] object Nets {
   private val dataTypes =
     Set("Data", "MemoryData", "CoSData", "ImageData", "HDF5Data", "WindowData", "DummyData", "Input")
 
+  /** Does the layer bring data into the network, from wherever? */
+  def readsData(layer: LayerParameter): Boolean = dataTypes(layer.getType)
+
   def trainState(solver: SolverParameter, net: NetParameter): NetState =
     state(net, if (solver.hasTrainState) solver.getTrainState else NetState.getDefaultInstance, Phase.TRAIN)
 

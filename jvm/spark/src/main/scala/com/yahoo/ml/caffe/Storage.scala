@@ -7,7 +7,7 @@ import java.nio.file.{Files, Paths, Path => LocalPath}
 import java.util.UUID
 
 import org.apache.hadoop.conf.Configuration
-import org.apache.hadoop.fs.{FileContext, FileSystem, LocalFileSystem, Options, Path, UnsupportedFileSystemException}
+import org.apache.hadoop.fs.{FSDataOutputStream, FileContext, FileSystem, LocalFileSystem, Options, Path, UnsupportedFileSystemException}
 
 import scala.util.control.NonFatal
 
@@ -50,16 +50,27 @@ private[caffe] final class Storage(configuration: Configuration) {
     finally out.close()
   }
 
-  def writeText(text: String, target: Path): Unit = write(target) { temporary =>
+  def writeText(text: String, target: Path): Unit = writeBytes(text.getBytes(UTF_8), target)
+
+  def writeBytes(bytes: Array[Byte], target: Path): Unit = write(target) { temporary =>
     val out = fileSystem(target).create(temporary, true)
-    try out.write(text.getBytes(UTF_8))
+    try out.write(bytes)
     finally out.close()
   }
 
-  def readText(path: Path): String = {
-    val fs = fileSystem(path)
-    val in = new DataInputStream(fs.open(path))
-    try new String(in.readAllBytes(), UTF_8)
+  def deleteFolder(folder: Path): Unit = fileSystem(folder).delete(folder, true)
+
+  /** A new file that can be read while it grows. */
+  def create(path: Path): FSDataOutputStream = {
+    fileSystem(path).mkdirs(path.getParent)
+    fileSystem(path).create(path, true)
+  }
+
+  def readText(path: Path): String = new String(readBytes(path), UTF_8)
+
+  def readBytes(path: Path): Array[Byte] = {
+    val in = new DataInputStream(fileSystem(path).open(path))
+    try in.readAllBytes()
     finally in.close()
   }
 

@@ -19,7 +19,8 @@ private[caffe] final case class TrainJob(
     weights: Seq[String],
     state: String,
     hadoop: HadoopSettings,
-    progress: Option[ProgressChannel.Address]) {
+    progress: Option[ProgressChannel.Address],
+    stopping: Option[EarlyStopping]) {
   override def toString: String = s"TrainJob($id, $world workers)" // the secret stays out of logs
 
   def manifestOfModel: Path = new Path(model + Manifest.Suffix)
@@ -27,7 +28,7 @@ private[caffe] final case class TrainJob(
 
 /** What a worker did. Seconds are of this attempt. */
 private[caffe] final case class WorkerReport(rank: Int, where: String, iterations: Long, records: Long, seconds: Double,
-    dataSeconds: Double, communicationSeconds: Double, rounds: Seq[Round])
+    dataSeconds: Double, communicationSeconds: Double, rounds: Seq[Round], points: Seq[TrainingPoint])
 
 /** Task results as bytes: independent of the serializer that the user chose for Spark. */
 private[caffe] object Results {

@@ -13,7 +13,7 @@ import scala.concurrent.Await
 import scala.concurrent.duration._
 
 /** What a training run gave beside its model. */
-private[caffe] final case class Trained(rounds: Seq[Round], summary: Seq[String])
+private[caffe] final case class Trained(rounds: Seq[Round], points: Seq[TrainingPoint], summary: Seq[String])
 
 /** The driver's side of a training run. */
 private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boolean) {
@@ -30,14 +30,20 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
     new SecureRandom().nextBytes(secret)
     val settings = sc.getConf
     val host = settings.get("spark.driver.host", "localhost")
-    val server = ProgressChannel.Server.start(host, settings.get("spark.driver.bindAddress", host), secret, show)
+    val id = UUID.randomUUID().toString
+    val output = new TrainingOutput(settings, storage, id)
+    val server = ProgressChannel.Server.start(host, settings.get("spark.driver.bindAddress", host), secret, output.line)
     try {
-      val reports = submit(job(secret, placement, server.map(_.address)), placement)
+      val reports = submit(job(id, secret, placement, server.map(_.address)), placement)
       server.foreach(_.close())
       val lines = summary(reports)
-      (lines :+ s"Model: $modelPath").foreach(show)
-      Trained(reports.head.rounds, lines)
-    } finally server.foreach(_.close())
+      (lines :+ s"Model: $modelPath").foreach(output.line)
+      output.finish(reports, conf)
+      Trained(reports.head.rounds, reports.head.points, lines)
+    } finally {
+      server.foreach(_.close())
+      output.close()
+    }
   }
 
   def modelPath: Path = Trainer.modelPath(storage, conf)
@@ -53,13 +59,13 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
     }
   }
 
-  private def job(secret: Array[Byte], placement: Placement, progress: Option[ProgressChannel.Address]): TrainJob = {
+  private def job(id: String, secret: Array[Byte], placement: Placement, progress: Option[ProgressChannel.Address]): TrainJob = {
     val model = modelPath
     val weights =
       if (conf.snapshotModelFile.nonEmpty) conf.snapshotModelFile.split(',').map(_.trim).filter(_.nonEmpty).toSeq
       else (0 until solver.getWeightsCount).flatMap(solver.getWeights(_).split(',')).map(_.trim).filter(_.nonEmpty)
     TrainJob(
-      id = UUID.randomUUID().toString,
+      id = id,
       world = conf.clusterSize,
       solver = solverForEngine().toByteArray,
       validate = validate,
@@ -72,7 +78,8 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
       weights = weights.map(storage.resolve(_).toString),
       state = if (conf.snapshotStateFile.isEmpty) "" else storage.resolve(conf.snapshotStateFile).toString,
       hadoop = new HadoopSettings(sc.hadoopConfiguration),
-      progress = progress)
+      progress = progress,
+      stopping = if (validate) EarlyStopping.from(sc.getConf) else None)
   }
 
   /** The networks inside, with local absolute paths; without test nets where there is no validation. */
@@ -129,8 +136,6 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
       stage.numActiveTasks() + stage.numCompletedTasks() + stage.numFailedTasks() > 0
     }
   }
-
-  private def show(line: String): Unit = println(line)
 
   private def summary(reports: Seq[WorkerReport]): Seq[String] = {
     val seconds = reports.map(_.seconds).max

@@ -1,15 +1,18 @@
 package com.yahoo.ml.caffe
 
-import java.nio.file.{Path => LocalPath}
+import java.nio.file.{Files, Path => LocalPath}
 import java.util.Locale
 import java.util.concurrent.{Callable, ExecutionException, Executors, Future, TimeUnit}
 
 import caffe.Caffe.SolverParameter
-import com.yahoo.ml.caffe.engine.Solver
+import com.yahoo.ml.caffe.engine.{Progress, Solver}
 import org.apache.hadoop.fs.Path
 import org.apache.spark.BarrierTaskContext
 
 import scala.collection.mutable
+
+/** What a worker has done since it began. */
+private final case class Totals(records: Long, seconds: Double, dataSeconds: Double, communicationSeconds: Double)
 
 /** The loop of one worker: steps, validation rounds and snapshots in Caffe's order. */
 private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, rank: Int, where: String, solver: Solver,
@@ -22,24 +25,29 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
   private val snapshotEvery = parameter.getSnapshot.toLong
   private val rounds = mutable.Buffer(earlierRounds: _*)
   private val started = System.nanoTime()
-  private var records, recordsAtLine = 0L
-  private var seconds, secondsAtLine, dataSeconds, communicationSeconds = 0.0
+  private val points = mutable.Buffer.empty[TrainingPoint]
+  private val stopping = job.stopping.map(new StoppingRule(_))
+  private lazy val bestModel = folder.resolve("best-" + new Path(job.model).getName)
+  private var totals, atPoint = Totals(0, 0, 0, 0)
 
   def run(): WorkerReport = {
     val progress = new ProgressChannel.Client(if (first) job.progress else None, job.secret)
     val uploads = new Uploads
     try {
       var iteration = begin
-      while (iteration < end) {
-        if (validates(iteration)) validate(iteration, progress)
-        iteration = step(iteration, progress)
-        if (first && isDue(iteration, snapshotEvery)) snapshot(iteration, uploads)
+      var going = true
+      while (going && iteration < end) {
+        if (validates(iteration)) going = validate(iteration, progress)
+        if (going) {
+          iteration = step(iteration, progress)
+          if (first && isDue(iteration, snapshotEvery)) snapshot(iteration, uploads)
+        }
       }
-      if (validates(end)) validate(end, progress)
+      if (going && validates(iteration)) validate(iteration, progress)
       uploads.finish()
-      if (first) writeModel()
-      WorkerReport(rank, where, end - begin, records, seconds, dataSeconds, communicationSeconds,
-        if (first) rounds.toSeq else Nil)
+      if (first) writeModel(iteration)
+      WorkerReport(rank, where, iteration - begin, totals.records, totals.seconds, totals.dataSeconds,
+        totals.communicationSeconds, if (first) rounds.toSeq else Nil, points.toSeq)
     } finally {
       uploads.close()
       progress.close()
@@ -55,34 +63,53 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
     val boundaries = Seq(interval, display, snapshotEvery).filter(_ > 0).map(every => (iteration / every + 1) * every)
     val until = (boundaries :+ end :+ (iteration + Training.LongestStep)).min
     val done = solver.step(until - iteration)
-    records += done.records
-    seconds += done.seconds
-    dataSeconds += done.dataSeconds
-    communicationSeconds += done.communicationSeconds
-    if (first && (isDue(done.iteration, display) || done.iteration == end && display > 0)) {
-      val rate = (records - recordsAtLine) * job.world / math.max(1e-9, seconds - secondsAtLine)
-      val left = (System.nanoTime() - started) / 1e9 / (done.iteration - begin) * (end - done.iteration)
-      progress.send(Training.line(done.iteration, end, done.smoothedLoss, done.learningRate, rate, left))
-      recordsAtLine = records
-      secondsAtLine = seconds
-    }
+    totals = Totals(totals.records + done.records, totals.seconds + done.seconds, totals.dataSeconds + done.dataSeconds,
+      totals.communicationSeconds + done.communicationSeconds)
+    if (isDue(done.iteration, display) || done.iteration == end && display > 0) report(done, progress)
     done.iteration
   }
 
-  private def validate(iteration: Long, progress: ProgressChannel.Client): Unit =
-    for (net <- 0 until solver.testNets) {
-      val outputs = solver.test(net)
-      if (first) {
-        val named = outputs.names.toSeq.zip(outputs.values)
-        if (net == 0) {
-          rounds --= rounds.filter(_.iteration == iteration) // from before a restart
-          rounds += Round(iteration, named)
-        }
-        progress.send(s"Iteration $iteration, Testing net (#$net)")
-        val values = named.flatMap { case (name, floats) => floats.map(name -> _) }
-        for (((name, value), i) <- values.zipWithIndex) progress.send(s"    Test net output #$i: $name = ${Training.short(value)}")
-      }
+  private def report(done: Progress, progress: ProgressChannel.Client): Unit = {
+    val since = math.max(1e-9, totals.seconds - atPoint.seconds)
+    val point = TrainingPoint(done.iteration, done.smoothedLoss, done.learningRate,
+      (totals.records - atPoint.records) * job.world / since, (totals.dataSeconds - atPoint.dataSeconds) / since,
+      (totals.communicationSeconds - atPoint.communicationSeconds) / since)
+    atPoint = totals
+    TrainingMetrics.current = Some(point)
+    if (first) {
+      points += point
+      val left = (System.nanoTime() - started) / 1e9 / (done.iteration - begin) * (end - done.iteration)
+      progress.send(point.line)
+      progress.send(Training.line(done.iteration, end, done.smoothedLoss, done.learningRate, point.imagesPerSecond, left))
     }
+  }
+
+  /** False where training shall stop; every worker gets the same outputs, so all decide alike. */
+  private def validate(iteration: Long, progress: ProgressChannel.Client): Boolean = {
+    val all = (0 until solver.testNets).map { net =>
+      val outputs = solver.test(net)
+      val named = outputs.names.toSeq.zip(outputs.values)
+      if (first) show(iteration, net, named, progress)
+      named
+    }
+    val verdict = stopping.flatMap(rule => all.headOption.map(rule.judge))
+    if (first && verdict.contains(StoppingRule.Better)) solver.snapshot(bestModel.toString, null, null)
+    val stop = verdict.contains(StoppingRule.Stop)
+    if (stop && first) progress.send(s"Iteration $iteration, stopping early: ${stopping.get}")
+    !stop
+  }
+
+  private def show(iteration: Long, net: Int, named: Seq[(String, Array[Float])], progress: ProgressChannel.Client): Unit = {
+    if (net == 0) {
+      rounds --= rounds.filter(_.iteration == iteration) // from before a restart
+      val round = Round(iteration, named)
+      rounds += round
+      progress.send(Training.RoundMark + round.line)
+    }
+    progress.send(s"Iteration $iteration, Testing net (#$net)")
+    val values = named.flatMap { case (name, floats) => floats.map(name -> _) }
+    for (((name, value), i) <- values.zipWithIndex) progress.send(s"    Test net output #$i: $name = ${Training.short(value)}")
+  }
 
   /** Rank 0 writes to its own disk, and goes on training while the files travel. */
   private def snapshot(iteration: Long, uploads: Uploads): Unit = {
@@ -100,14 +127,16 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
       storage.publish(localState, state)
       val files = Seq(Manifest.describe(localModel, model.getName), Manifest.describe(localState, state.getName))
       storage.writeText(manifest(iteration, finished = false, files, roundsSoFar).text, base.suffix(Manifest.Suffix))
-      Seq(localModel, localState).foreach(java.nio.file.Files.delete)
+      Seq(localModel, localState).foreach(Files.delete)
     }
   }
 
-  private def writeModel(): Unit = {
+  /** The weights of the best validation round, if training may stop early; else the last ones. */
+  private def writeModel(end: Long): Unit = {
     val target = new Path(job.model)
-    val local = folder.resolve("final-" + target.getName)
-    solver.snapshot(local.toString, null, null)
+    val best = stopping.isDefined && Files.exists(bestModel)
+    val local = if (best) bestModel else folder.resolve("final-" + target.getName)
+    if (!best) solver.snapshot(local.toString, null, null)
     storage.publish(local, target)
     val files = Seq(Manifest.describe(local, target.getName))
     storage.writeText(manifest(end, finished = true, files, rounds.toSeq).text, job.manifestOfModel)
@@ -146,6 +175,8 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
 private[caffe] object Training {
   /** Iterations after which a worker looks up from native code at the latest. */
   private val LongestStep = 1000L
+  /** In front of a validation round, among the lines of a ProgressChannel. */
+  val RoundMark = "@"
   private val UploadPatienceSeconds = 30L
 
   /** What Caffe puts behind the names of its files. */

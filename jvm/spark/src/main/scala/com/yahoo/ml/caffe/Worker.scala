@@ -27,7 +27,7 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
     val restart = if (rank == 0 && context.stageAttemptNumber() > 0) restartPoint() else Fresh
     val places = gather(Seq(executorId, restart))
     places.head(1) match {
-      case Done => Right(WorkerReport(rank, where, 0, 0, 0, 0, 0, finishedRounds))
+      case Done => Right(WorkerReport(rank, where, 0, 0, 0, 0, 0, finishedRounds, Nil))
       case from => train(from, ranksHere = places.count(_.head == executorId))
     }
   }

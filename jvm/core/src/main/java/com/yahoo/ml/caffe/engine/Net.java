@@ -1,6 +1,7 @@
 package com.yahoo.ml.caffe.engine;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.util.Map;
 
 /** A network that answers records batch by batch. */
@@ -39,6 +40,25 @@ public final class Net extends Handle {
   /** A blob after the last batch, row-major. */
   public float[] read(String blob) throws IOException {
     return Native.netBlobRead(address(), blob);
+  }
+
+  /** Blobs of Input layers, which `setInput` fills. */
+  public String[] inputNames() throws IOException {
+    return Native.netInputNames(address());
+  }
+
+  public long[] shape(String blob) throws IOException {
+    return Native.netBlobShape(address(), blob);
+  }
+
+  /** Copies values of this shape, floats in native byte order in a direct buffer, into an input. */
+  public void setInput(String blob, long[] shape, ByteBuffer values) throws IOException {
+    Native.netSetInput(address(), blob, shape, values);
+  }
+
+  /** From now on this net uses the parameters of `other`; both may then run at once, and be closed in any order. */
+  public void share(Net other) throws IOException {
+    Native.netShare(address(), other.address());
   }
 
   /** Any thread: the running call and all later ones end with CancelledException. */

@@ -1,6 +1,7 @@
 package com.yahoo.ml.caffe.engine;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 
 /**
  * The functions of capi/caffe_c.h, one to one. Handles are addresses; the classes Solver, Net, Communicator and
@@ -81,4 +82,30 @@ final class Native {
   static native void netCancel(long net);
 
   static native void netFree(long net);
+
+  static native String[] netInputNames(long net) throws IOException;
+
+  static native long[] netBlobShape(long net, String blob) throws IOException;
+
+  /** `values` is a direct buffer of floats in native byte order. */
+  static native void netSetInput(long net, String blob, long[] shape, ByteBuffer values) throws IOException;
+
+  static native void netShare(long net, long other) throws IOException;
+
+  static native long transformerCreate(byte[] param, String options) throws IOException;
+
+  /** Extents are channels, height, width. */
+  static native void transformerOutput(long transformer, int[] in, int[] out) throws IOException;
+
+  /** The results go into a direct buffer, from float number `offset` on. */
+  static native void transformerEncoded(long transformer, byte[] bytes, int[] expected, ByteBuffer out, long offset)
+      throws IOException;
+
+  static native void transformerPixels(long transformer, byte[] bytes, int[] extents, int[] expected, ByteBuffer out,
+      long offset) throws IOException;
+
+  static native void transformerValues(long transformer, float[] values, int[] extents, int[] expected, ByteBuffer out,
+      long offset) throws IOException;
+
+  static native void transformerFree(long transformer);
 }
