@@ -1,42 +1,35 @@
 """CaffeOnSpark for Python programs.
 
-The classes of `com.yahoo.ml.caffe` are in a jar, which this package brings along; a Spark session needs it:
+The classes of `com.yahoo.ml.caffe` are in a jar, which this package brings along: a Spark session that starts after
+`import caffeonspark` has it.
 
-    from pyspark.sql import SparkSession
     import caffeonspark
+    from pyspark.sql import SparkSession
 
-    spark = caffeonspark.with_jar(SparkSession.builder).getOrCreate()
+    spark = SparkSession.builder.getOrCreate()
     conf = caffeonspark.Config(spark, conf="solver.prototxt", model="file:/tmp/lenet.model", clusterSize=2)
     cos = caffeonspark.CaffeOnSpark(spark)
     cos.train(caffeonspark.DataSource(spark).getSource(conf, True))
     print(cos.test(caffeonspark.DataSource(spark).getSource(conf, False)))
+
+`caffeonspark.ml` has the stages for spark.ml, `caffeonspark.register_sql(spark)` a function for SQL.
 """
 
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from caffeonspark._api import CaffeError, CaffeOnSpark, Config, DataSource
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from caffeonspark._api import CaffeError, CaffeOnSpark, Config, DataSource, register_sql
+from caffeonspark._jar import announce_jar, jar_path, with_jar
 
 __version__ = version("caffeonspark")
-__all__ = ["CaffeError", "CaffeOnSpark", "Config", "DataSource", "__version__", "jar_path", "with_jar"]
+__all__ = [
+    "CaffeError",
+    "CaffeOnSpark",
+    "Config",
+    "DataSource",
+    "__version__",
+    "jar_path",
+    "register_sql",
+    "with_jar",
+]
 
-
-def jar_path() -> str:
-    """The path of the jar for `spark.jars` or `spark-submit`. Raises FileNotFoundError where the package was not
-    installed from its wheel."""
-    folder = Path(__file__).parent / "jars"
-    jars = sorted(folder.glob("caffeonspark-*.jar"))
-    if len(jars) != 1:
-        raise FileNotFoundError(f"{folder} should hold one jar and holds {len(jars)}; install the wheel of dist/")
-    return str(jars[0])
-
-
-def with_jar(builder: "SparkSession.Builder") -> "SparkSession.Builder":
-    """The builder with our jar among its `spark.jars`, before or after others."""
-    # The options so far are no public attribute; where they cannot be read, there are none of ours to lose.
-    others = getattr(builder, "_options", {}).get("spark.jars", "")
-    return builder.config("spark.jars", ",".join(filter(None, [others, jar_path()])))
+announce_jar()

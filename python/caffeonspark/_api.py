@@ -10,6 +10,8 @@ from pyspark import SparkContext
 from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import DataFrame, SparkSession
 
+from caffeonspark._jar import jar_path
+
 Spark = SparkSession | SparkContext
 
 
@@ -48,10 +50,22 @@ def _package(context: SparkContext) -> Any:
     package = context._jvm.com.yahoo.ml.caffe
     if isinstance(package.CaffeOnSpark, JavaPackage):
         raise CaffeError(
-            "this Spark session lacks CaffeOnSpark's jar; start it with "
-            "caffeonspark.with_jar(SparkSession.builder).getOrCreate(), or with --jars"
+            "this Spark session was started without CaffeOnSpark's jar; import caffeonspark before the session starts, "
+            f"or start with caffeonspark-submit, or with --jars {jar_path()}"
         )
+    _share_jar(context)
     return package
+
+
+def _share_jar(context: SparkContext) -> None:
+    """Where the program's own spark.jars took the place of ours, only the driver has the jar."""
+    if context.master.startswith("local") and not context.master.startswith("local-cluster"):
+        return
+    scala = context._jsc.sc()
+    jars = scala.listJars()
+    names = [jars.apply(i).rsplit("/", 1)[-1] for i in range(jars.length())]
+    if not any(name.startswith("caffeonspark-") for name in names):
+        scala.addJar(jar_path())
 
 
 def _strings(context: SparkContext, values: Iterable[str]) -> JavaObject:
@@ -74,6 +88,12 @@ def _tokens(options: Mapping[str, Any]) -> list[str]:
         elif value is not False and value is not None:
             tokens += [flag, str(value)]
     return tokens
+
+
+def register_sql(spark: SparkSession) -> None:
+    """Gives SQL the function caffe_predict(model, input): the first output of the CaffeModel saved at path `model`."""
+    with _errors():
+        _package(spark.sparkContext).CaffeSQL.register(spark._jsparkSession)
 
 
 class Config:
@@ -145,6 +165,12 @@ class CaffeOnSpark:
         """Lines about the last training run: images per second, and how evenly the workers were used."""
         lines = self._java.trainingSummary()
         return [lines.apply(i) for i in range(lines.length())]
+
+    @property
+    def trainingCurve(self) -> DataFrame:  # noqa: N802
+        """The last training run, a row for each line that it displayed: iteration, loss, learning_rate,
+        images_per_second, and the shares of time that worker 0 spent waiting_for_data and waiting_for_workers."""
+        return DataFrame(self._java.trainingCurve(), self._session)
 
     def test(self, source: JavaObject) -> dict[str, list[float]]:
         """The mean of every output of the test net over all records."""

@@ -2,21 +2,29 @@
 
 from pathlib import Path
 
-import pytest
-
 import caffeonspark
+import pytest
 
 pytestmark = pytest.mark.spark
 
 
 @pytest.fixture(scope="module")
-def spark(tmp_path_factory):
+def outputs(tmp_path_factory):
+    """The folder with event files and the report of the last training run."""
+    return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory, outputs):
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.master("local[2]").appName("test").config("spark.ui.enabled", "false")
-    builder = builder.config("spark.driver.host", "127.0.0.1")
-    builder = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
-    session = caffeonspark.with_jar(builder).getOrCreate()
+    builder = builder.config("spark.driver.host", "127.0.0.1").config(
+        "spark.caffe.report", f"file:{outputs}/report.html"
+    )
+    builder = builder.config("spark.caffe.tensorboard", f"file:{outputs}/events")
+    builder = builder.config("spark.plugins", "com.yahoo.ml.caffe.CaffePlugin")
+    session = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse"))).getOrCreate()
     yield session
     session.stop()
 
@@ -30,12 +38,12 @@ def digits(golden, tmp_path):
     solver = tmp_path / "solver.prototxt"
     solver.write_text(
         f'net: "{net}"\nbase_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "fixed"\n'
-        "max_iter: 100 test_iter: 4 test_interval: 50 random_seed: 1 solver_mode: CPU\n"
+        "max_iter: 100 test_iter: 4 test_interval: 50 display: 25 random_seed: 1 solver_mode: CPU\n"
     )
     return str(solver)
 
 
-def test_train_test_and_features_agree(spark, digits, tmp_path):
+def test_train_test_and_features_agree(spark, digits, outputs, tmp_path):
     conf = caffeonspark.Config(
         spark, {"-conf": digits, "features": "accuracy,ip2"}, label="label", model=f"file:{tmp_path}/m", clusterSize=2
     )
@@ -49,12 +57,60 @@ def test_train_test_and_features_agree(spark, digits, tmp_path):
     assert "Trained 100 iterations on 12800 images" in whole
     assert len(workers) == 2 and all(" 6400 images, waiting for data " in line for line in workers)
 
+    assert [row.iteration for row in cos.trainingCurve.collect()] == [25, 50, 75, 100]
+    check_events(outputs / "events", [row.accuracy[0] for row in rounds])
+    check_report((outputs / "report.html").read_text())
+
     rows = cos.features(source.getSource(conf, False)).collect()
     assert len({row.SampleID for row in rows}) == len(rows) == 360
     means = cos.test(source.getSource(conf, False))
     assert list(means) == ["accuracy", "loss"]
     right = sum(max(range(10), key=row.ip2.__getitem__) == row.label[0] for row in rows)
     assert means["accuracy"][0] == pytest.approx(right / 360, abs=1e-6)
+
+
+def check_events(folder, accuracies):
+    """TensorBoard reads what the run wrote."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload()
+    tags = events.Tags()["scalars"]
+    assert {"train/loss", "train/learning_rate", "train/images_per_second", "validation/loss"} <= set(tags)
+    losses = events.Scalars("train/loss")
+    assert [point.step for point in losses] == [25, 50, 75, 100] and losses[-1].value < losses[0].value
+    assert [point.value for point in events.Scalars("train/learning_rate")] == pytest.approx([0.01] * 4)
+    assert [point.value for point in events.Scalars("validation/accuracy")] == pytest.approx(accuracies)
+
+
+def check_report(text):
+    """One page, nothing outside of it."""
+    from html.parser import HTMLParser
+
+    class Page(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.seen, self.open = [], []
+
+        def handle_starttag(self, tag, attrs):
+            self.seen.append(tag)
+            assert not {"src", "href"} & {name for name, _ in attrs}
+            if tag not in ("meta", "line"):
+                self.open.append(tag)
+
+        def handle_startendtag(self, tag, attrs):
+            self.seen.append(tag)
+
+        def handle_endtag(self, tag):
+            assert self.open.pop() == tag
+
+    page = Page()
+    page.feed(text)
+    assert page.open == [] and page.seen.count("svg") == 5 and page.seen.count("polyline") == 5
+    assert (
+        "100 iterations on 12800 images by 2 worker(s)" in text
+        and "Validation: accuracy" in text
+        and "lr_policy" in text
+    )
 
 
 def test_properties_are_attributes(spark, digits):

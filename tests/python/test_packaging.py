@@ -35,6 +35,7 @@ def test_the_packages_are_the_installed_ones(tmp_path):
 
 COMMANDS = [
     "caffe",
+    "caffeonspark-submit",
     "compute_image_mean",
     "convert_imageset",
     "convert_mnist_data",

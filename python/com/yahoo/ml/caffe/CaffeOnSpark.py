@@ -1,0 +1,3 @@
+from caffeonspark import CaffeOnSpark
+
+__all__ = ["CaffeOnSpark"]

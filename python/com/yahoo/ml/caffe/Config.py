@@ -1,0 +1,3 @@
+from caffeonspark import Config
+
+__all__ = ["Config"]

@@ -1,0 +1,3 @@
+from caffeonspark import DataSource
+
+__all__ = ["DataSource"]
