@@ -69,8 +69,8 @@ def column(frame, name):
 
 
 def test_it_answers_what_a_net_of_caffe_answers(files, frame, model):
-    answered = model.setOutputs(["conv", "ip=scores", "prob"]).setPredictionCol("best").transform(frame)
-    assert answered.columns == ["id", "features", "conv", "scores", "prob", "best"]
+    answered = model.setOutputs(["prob", "conv", "ip=scores"]).setPredictionCol("best").transform(frame)
+    assert answered.columns == ["id", "features", "prob", "conv", "scores", "best"]
     assert column(answered, "id").tolist() == list(range(ROWS))
     for name, blob in (("conv", "conv"), ("scores", "ip"), ("prob", "prob")):
         np.testing.assert_allclose(column(answered, name), files[3][blob], rtol=0, atol=1e-6)
