@@ -59,7 +59,7 @@ def hosts(count, rate):
 def link_speed():
     """Megabytes a second that one TCP connection carries."""
     server = subprocess.Popen(
-        ["ip", "netns", "exec", f"{PREFIX}0", "iperf3", "-s", "-1"], stdout=subprocess.PIPE, text=True
+        ["ip", "netns", "exec", f"{PREFIX}0", "iperf3", "-s", "-1", "--forceflush"], stdout=subprocess.PIPE, text=True
     )
     for line in server.stdout:
         if "listening" in line:

@@ -50,6 +50,7 @@ inline int run_ranks(const Group& group, const std::function<void(Communicator&)
       ranks[rank]->connect(options);
       body(*ranks[rank]);
       ranks[rank]->barrier();
+      ranks[rank].reset();  // takes leave: others may be in the barrier yet
       return 0;
     } catch (const std::exception& error) {
       std::fprintf(stderr, "rank %d: %s\n", rank, error.what());
