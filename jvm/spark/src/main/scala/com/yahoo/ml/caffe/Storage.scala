@@ -8,6 +8,7 @@ import java.util.UUID
 
 import org.apache.hadoop.conf.Configuration
 import org.apache.hadoop.fs.{FSDataOutputStream, FileContext, FileSystem, LocalFileSystem, Options, Path, UnsupportedFileSystemException}
+import org.apache.spark.SparkEnv
 
 import scala.util.control.NonFatal
 
@@ -103,6 +104,14 @@ private[caffe] final class Storage(configuration: Configuration) {
       }
     }
 
+  /** The full path of an input that `what` names; an error if there is nothing. May have Hadoop's wildcards. */
+  def existing(name: String, what: String): Path = {
+    val path = resolve(name)
+    val found = fileSystem(path).globStatus(path)
+    if (found == null || found.isEmpty) throw new FileNotFoundException(s"$what: the source $path does not exist")
+    path
+  }
+
   /** The full path of what a user wrote: `file:` means this machine, everything else is the Hadoop configuration's. */
   def resolve(name: String): Path =
     if (name.startsWith("file:")) {
@@ -130,9 +139,19 @@ private[caffe] object Storage {
 
   /** A local folder for the length of `body`. */
   def withTemporaryFolder[A](body: LocalPath => A): A = {
-    val folder = Files.createTempDirectory("caffeonspark-task-")
+    val folder = temporaryFolder()
     try body(folder)
     finally delete(folder)
+  }
+
+  def temporaryFolder(): LocalPath = Files.createTempDirectory(localFolder, "caffeonspark-task-")
+
+  /** Where Spark wants large temporary files on this host. */
+  private def localFolder: LocalPath = {
+    val named = Seq("LOCAL_DIRS", "SPARK_LOCAL_DIRS").flatMap(sys.env.get(_)) ++
+      Option(SparkEnv.get).flatMap(_.conf.getOption("spark.local.dir"))
+    named.flatMap(_.split(',')).map(name => Paths.get(name.trim)).find(Files.isWritable(_))
+      .getOrElse(Paths.get(System.getProperty("java.io.tmpdir")))
   }
 
   def delete(folder: LocalPath): Unit = if (Files.exists(folder)) {
