@@ -35,6 +35,7 @@ enum caffe_status {
 typedef struct caffe_strings caffe_strings; /* an immutable list of strings */
 typedef struct caffe_outputs caffe_outputs; /* named arrays of float */
 typedef struct caffe_source caffe_source;   /* records of an LMDB or LevelDB */
+typedef struct caffe_rows caffe_rows;       /* a file of rows in the making */
 typedef struct caffe_comm caffe_comm;       /* one rank of a group of workers */
 typedef struct caffe_solver caffe_solver;
 typedef struct caffe_net caffe_net;
@@ -79,6 +80,15 @@ typedef struct {
 CAFFE_C_API int caffe_source_read(const caffe_source* source, int64_t index, caffe_record* record);
 CAFFE_C_API void caffe_source_free(caffe_source* source);
 
+/* ---- rows ----
+ * A file of rows (engine/data/row_file.h describes its bytes) that MemoryData and CoSData layers
+ * read: through their `source`, or through caffe_net_feed. `name` stands for the rows in messages.
+ * append takes whole rows back to back; finish writes the index, and gives the number of rows. */
+CAFFE_C_API int caffe_rows_create(const char* path, const char* name, caffe_rows** rows);
+CAFFE_C_API int caffe_rows_append(caffe_rows* rows, const uint8_t* bytes, size_t size);
+CAFFE_C_API int caffe_rows_finish(caffe_rows* rows, int64_t* count);
+CAFFE_C_API void caffe_rows_free(caffe_rows* rows);
+
 /* ---- a group of workers ----
  * create listens and gives this rank's address, an opaque string to be gathered over all ranks.
  * connect makes the full mesh: every pair proves that it knows the secret (HMAC-SHA256 both ways)
@@ -111,10 +121,13 @@ CAFFE_C_API void caffe_comm_free(caffe_comm* comm);
  *   rank, world       this worker among N (default 0 of 1)
  *   threads           OpenMP threads (default 0: as many as the process may use)
  *   weights           comma-separated .caffemodel[.h5] files to start from
- *   state             .solverstate[.h5] to resume from; with weights, those are used instead of its
- * learned_net continue_data     1: the record position goes on where the state stopped; 0
- * (default): at record 0, as Caffe shuffle           1: each epoch is a new permutation of the
- * records seed              overrides random_seed
+ *   state             .solverstate[.h5] to resume from; with weights, those replace its learned_net
+ *   continue_data     1: the record position goes on where the state stopped; 0 (default): at
+ *                     record 0, as Caffe
+ *   shuffle           1: each epoch is a new permutation of the records
+ *   seed              overrides random_seed
+ *   resize            1: images of rows are resized to the size that their layer gives
+ *   data_threads      threads that decode and transform, for each data layer (default 1)
  */
 CAFFE_C_API int caffe_solver_create(const uint8_t* solver, size_t size, const char* options,
                                     caffe_solver** handle);
@@ -158,20 +171,31 @@ CAFFE_C_API void caffe_solver_free(caffe_solver* solver);
  * net: a NetParameter; its layers are filtered for `phase` (0 TRAIN, 1 TEST). Options:
  *   weights    comma-separated .caffemodel[.h5] files
  *   threads    OpenMP threads (default 0: as many as the process may use)
- *   begin,end  the records [begin, end) of the data layers, each once; the last batch runs at its
- * true size observe    comma-separated blobs that will be read, beside the outputs stages
- * comma-separated NetState stages;  level  NetState level
+ *   begin,end  the records [begin, end) of the data layers, each once; the last batch has its true
+ *              size
+ *   feed       1: layers that read rows get them from caffe_net_feed
+ *   resize     1: images of rows are resized to the size that their layer gives
+ *   observe    comma-separated blobs that will be read, beside the outputs
+ *   stages     comma-separated NetState stages;  level  NetState level
+ *   data_threads  threads that decode and transform, for each data layer (default 1)
  */
 CAFFE_C_API int caffe_net_create(const uint8_t* net, size_t size, int phase, const char* options,
                                  caffe_net** handle);
 CAFFE_C_API int caffe_net_output_names(const caffe_net* net, caffe_strings** names);
 CAFFE_C_API int caffe_net_blob_names(const caffe_net* net, caffe_strings** names);
+/* A net created with feed=1: the next batches hold the rows of a finished file, each once, through
+ * the layer with this name. Several layers are fed with equally many rows each. *count, unless
+ * NULL, becomes their number. The file may be removed once all its rows were answered. */
+CAFFE_C_API int caffe_net_feed(caffe_net* net, const char* layer, const char* path, int64_t* count);
 /* Runs the next batch. *rows is its number of records, 0 after the last one. */
 CAFFE_C_API int caffe_net_forward(caffe_net* net, int64_t* rows);
 /* Keys of the records of the last batch, in row order. */
 CAFFE_C_API int caffe_net_record_keys(const caffe_net* net, caffe_strings** keys);
 /* Number of values of a blob after the last forward. */
 CAFFE_C_API int caffe_net_blob_count(const caffe_net* net, const char* blob, int64_t* count);
+/* Its shape: *axes extents, outermost first, of which at most `capacity` are copied. */
+CAFFE_C_API int caffe_net_blob_shape(const caffe_net* net, const char* blob, int64_t* extents,
+                                     int capacity, int* axes);
 /* Copies a blob, row-major, into `values`, which has room for `capacity` floats. */
 CAFFE_C_API int caffe_net_blob_read(caffe_net* net, const char* blob, float* values,
                                     int64_t capacity);

@@ -29,6 +29,11 @@ caffe::NetOptions net_options(const Options& options, int phase) {
   result.observed = caffe::capi::split_list(options.text("observe"));
   CAFFE_REQUIRE(options.has("begin") == options.has("end"),
                 "caffe_net_create: the options begin and end go together");
+  result.data.fed = options.flag("feed");
+  result.data.resize = options.flag("resize");
+  result.data.threads = static_cast<int>(options.integer("data_threads", 1, 1));
+  CAFFE_REQUIRE(!(result.data.fed && options.has("begin")),
+                "caffe_net_create: a net that is fed takes no options begin and end");
   if (options.has("begin")) {
     const int64_t begin = options.integer("begin", 0, 0);
     result.data.range = {begin, options.integer("end", 0, begin)};
@@ -65,6 +70,10 @@ const caffe::Layer* record_layer(const caffe_net& handle) {
 
 int64_t batch_rows(const caffe_net& handle) {
   if (handle.batch_layer < 0) return 0;
+  // Not a top's first extent, which may be time.
+  if (const caffe::Layer* records = record_layer(handle)) {
+    return static_cast<int64_t>(records->record_keys()->size());
+  }
   const int top = handle.net->top_ids(handle.batch_layer)[0];
   const caffe::Shape& shape = handle.net->blobs()[static_cast<size_t>(top)]->shape();
   return shape.axes() > 0 ? shape[0] : 1;
@@ -106,7 +115,8 @@ int caffe_net_create(const uint8_t* net, size_t size, int phase, const char* opt
   return guarded([&] {
     given(handle, "handle");
     const Options parsed("caffe_net_create", options,
-                         {"weights", "threads", "begin", "end", "observe", "stages", "level"});
+                         {"weights", "threads", "begin", "end", "feed", "resize", "observe",
+                          "stages", "level", "data_threads"});
     const caffe::NetOptions chosen = net_options(parsed, phase);
     const caffe::NetParameter param = parse_net(net, size);
     auto created = std::make_unique<caffe_net>(static_cast<int>(parsed.integer("threads", 0, 0)));
@@ -118,6 +128,8 @@ int caffe_net_create(const uint8_t* net, size_t size, int phase, const char* opt
     for (const auto& layer : created->net->layers()) {
       created->plans_while_running |= layer->shapes_tops_by_value();
     }
+    created->fed = chosen.data.fed;
+    if (created->fed) created->left = 0;
     if (chosen.data.range) {
       CAFFE_REQUIRE(
           record_layer(*created),
@@ -140,6 +152,19 @@ int caffe_net_blob_names(const caffe_net* net, caffe_strings** names) {
   return guarded([&] {
     const caffe::Net& inside = *given(net, "net")->net;
     *given(names, "names") = make_strings(inside.blob_names());
+  });
+}
+
+int caffe_net_feed(caffe_net* net, const char* layer, const char* path, int64_t* count) {
+  return guarded([&] {
+    given(net, "net"), given(path, "path");
+    CAFFE_REQUIRE(net->fed, "net '", net->net->name(), "' was not created to be fed (feed=1)");
+    const int index = net->net->find_layer(given(layer, "layer"));
+    CAFFE_REQUIRE(index >= 0, "net '", net->net->name(), "' has no layer '", layer,
+                  "' in this phase");
+    const int64_t rows = net->net->layers()[static_cast<size_t>(index)]->read_rows(path);
+    net->left = std::max(net->left, rows);
+    if (count) *count = rows;
   });
 }
 
@@ -166,6 +191,16 @@ int caffe_net_blob_count(const caffe_net* net, const char* blob, int64_t* count)
   return guarded([&] {
     const caffe::Net& inside = *given(net, "net")->net;
     *given(count, "count") = inside.blob(given(blob, "blob")).count();
+  });
+}
+
+int caffe_net_blob_shape(const caffe_net* net, const char* blob, int64_t* extents, int capacity,
+                         int* axes) {
+  return guarded([&] {
+    const caffe::Shape& shape = given(net, "net")->net->blob(given(blob, "blob")).shape();
+    given(extents, "extents");
+    *given(axes, "axes") = shape.axes();
+    for (int i = 0; i < std::min(shape.axes(), capacity); ++i) extents[i] = shape[i];
   });
 }
 

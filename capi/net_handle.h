@@ -40,7 +40,8 @@ struct caffe_net {
   caffe::capi::ComputeThread compute;
   std::unique_ptr<caffe::Net> net;
   int batch_layer = -1;  // whose top tells the number of rows
-  int64_t left = -1;     // records of the range; -1: there is no range
+  bool fed = false;
+  int64_t left = -1;  // records of the range, or fed rows; -1: there is no end
   std::atomic<bool> cancelled{false};
 
   // One for all nets that share parameters.

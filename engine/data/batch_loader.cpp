@@ -21,10 +21,11 @@ constexpr std::align_val_t kAlignment{64};
 // The order of records within an epoch; keeps the two permutations around the current position.
 class RecordOrder {
  public:
-  RecordOrder(int64_t size, bool shuffle, uint64_t seed)
-      : size_(size), shuffle_(shuffle), seed_(seed) {}
+  RecordOrder(int64_t size, const BatchLoaderOptions& options)
+      : size_(size), sources_(options.sources), shuffle_(options.shuffle), seed_(options.seed) {}
 
-  int64_t record_at(int64_t position) {
+  int64_t record_at(int64_t stream_position) {
+    const int64_t position = stream_position / sources_;
     const int64_t index = position % size_;
     if (!shuffle_) return index;
     const int64_t epoch = position / size_;
@@ -37,6 +38,7 @@ class RecordOrder {
 
  private:
   int64_t size_;
+  int64_t sources_;
   bool shuffle_;
   uint64_t seed_;
   int64_t epoch_ = -1;
@@ -136,7 +138,7 @@ class BatchLoader::Impl {
   }
 
   Extents extents_at(int64_t position) const {
-    RecordOrder order(source_->size(), options_.shuffle, options_.seed);
+    RecordOrder order(source_->size(), options_);
     Transformer::Scratch scratch;
     const int64_t number = order.record_at(position);
     return named(number, [&] {
@@ -167,7 +169,7 @@ class BatchLoader::Impl {
   }
 
   void work() {
-    Worker worker{RecordOrder(source_->size(), options_.shuffle, options_.seed), {}};
+    Worker worker{RecordOrder(source_->size(), options_), {}};
     std::unique_lock lock(mutex_);
     while (!cancelled_) {
       if (Slot* slot = open_slot()) {

@@ -43,10 +43,14 @@ struct BatchLoaderOptions {
   uint64_t seed = 0;
   int threads = 1;
   int prefetch = 4;  // batches held ready
+  // Where every one of N ranks has a source of its own: N. Positions p to p + N - 1 of the common
+  // stream then hold one record of each.
+  int64_t sources = 1;
 };
 
-// Reads, decodes and transforms batches ahead of the caller. Position p is record order_e(p mod
-// size) of the source, where e = p / size and order_e is the identity unless shuffling.
+// Reads, decodes and transforms batches ahead of the caller. Position p is record order_e(q mod
+// size) of the source, where q = p / sources, e = q / size, and order_e is the identity unless
+// shuffling.
 class BatchLoader {
  public:
   BatchLoader(std::shared_ptr<const SampleSource> source,

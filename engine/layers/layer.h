@@ -78,6 +78,13 @@ class Layer {
   // row order. Others: nothing.
   virtual std::optional<std::vector<std::string>> record_keys() const { return std::nullopt; }
 
+  // Layers of a net whose DataOptions say `fed`: the next passes give the rows of a file
+  // (data/row_file.h), from the first to the last; returns their number. Others: an error.
+  virtual int64_t read_rows(const std::string& path) {
+    (void)path;
+    fail(ErrorCode::kInvalidArgument, label(), " does not read rows");
+  }
+
   // The portable code. Forward overwrites the tops' data. Backward reads the tops' diffs,
   // overwrites the diffs of the bottoms whose propagate_down is set, and adds to the diffs of the
   // parameters that are learned.

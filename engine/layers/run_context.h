@@ -19,6 +19,10 @@ struct DataOptions {
   int64_t first_round = 0;  // rounds that are skipped at the start
   // Exactly the records [first, second), each once, then the end.
   std::optional<std::pair<int64_t, int64_t>> range;
+  // Layers that read rows get them while the net lives (Layer::read_rows); each row once.
+  bool fed = false;
+  // Rows' images of any size are resized to that of their top.
+  bool resize = false;
   int threads = 1;  // that decode and transform, beside the compute threads
 };
 

@@ -74,6 +74,7 @@ NetOptions Solver::net_options(Phase phase) const {
   net.rank = options_.rank;
   net.world = options_.world;
   net.data.shuffle = options_.shuffle && phase == TRAIN;
+  net.data.resize = options_.resize;
   net.data.threads = options_.data_threads;
   net.forward_only = phase == TEST && options_.observed.has_value();
   return net;

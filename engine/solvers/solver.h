@@ -23,6 +23,7 @@ struct SolverOptions {
   bool shuffle = false;
   // The record position goes on where `state` stopped; otherwise at the first record, as in Caffe.
   bool continue_data = false;
+  bool resize = false;   // DataOptions::resize
   int data_threads = 1;  // per data layer
   std::string weights;   // comma-separated files to start from
   std::string state;     // solverstate to resume from; with weights, those replace its learned_net

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "capi/handles.h"
+#include "support/rows.h"
 
 namespace caffe::testing {
 namespace {
@@ -171,6 +172,81 @@ TEST(Net, EndsWhenItIsCancelledFromAnotherThread) {
   std::thread([&] { caffe_net_cancel(net.get()); }).join();
   EXPECT_EQ(caffe_net_forward(net.get(), &rows), CAFFE_CANCELLED);
   EXPECT_EQ(caffe_net_forward(net.get(), &rows), CAFFE_CANCELLED);
+}
+
+// A finished file of `count` rows with two numbers and a label each.
+std::string write_rows(const Scratch& scratch, int count) {
+  const std::string path = scratch.path("fed.rows");
+  caffe_rows* rows = nullptr;
+  must(caffe_rows_create(path.c_str(), "table", &rows));
+  for (int i = 0; i < count; ++i) {
+    const auto number = static_cast<float>(i);
+    const std::string row = row_bytes(static_cast<uint64_t>(i), "key" + std::to_string(i),
+                                      floats_field({number, -number}) + floats_field({number}));
+    must(caffe_rows_append(rows, reinterpret_cast<const uint8_t*>(row.data()), row.size()));
+  }
+  int64_t written = 0;
+  must(caffe_rows_finish(rows, &written));
+  EXPECT_EQ(written, count);
+  EXPECT_EQ(caffe_rows_finish(rows, nullptr), CAFFE_INVALID_ARGUMENT);
+  caffe_rows_free(rows);
+  return path;
+}
+
+const char* const kFed =
+    "layer { name: 'd' type: 'MemoryData' top: 'x' top: 'label' memory_data_param { batch_size: 2 "
+    "channels: 2 height: 1 width: 1 } }";
+
+TEST(NetFeed, AnswersTheRowsOfEachFileOnce) {
+  const Scratch scratch;
+  const NetHandle net = make_net(kFed, 1, "feed=1");
+  int64_t rows = 7;
+  must(caffe_net_forward(net.get(), &rows));
+  EXPECT_EQ(rows, 0);
+  for (const int count : {3, 1, 4}) {
+    int64_t found = 0;
+    must(caffe_net_feed(net.get(), "d", write_rows(scratch, count).c_str(), &found));
+    EXPECT_EQ(found, count);
+    std::vector<std::string> keys;
+    for (must(caffe_net_forward(net.get(), &rows)); rows > 0;
+         must(caffe_net_forward(net.get(), &rows))) {
+      const auto some =
+          strings_of([&](caffe_strings** list) { return caffe_net_record_keys(net.get(), list); });
+      EXPECT_EQ(static_cast<int64_t>(some.size()), rows);
+      const std::vector<float> values = read_blob(net.get(), "x");
+      EXPECT_EQ(values[0], static_cast<float>(keys.size()));
+      EXPECT_EQ(values[1], -values[0]);
+      keys.insert(keys.end(), some.begin(), some.end());
+      int64_t shape[4];
+      int axes = 0;
+      must(caffe_net_blob_shape(net.get(), "x", shape, 4, &axes));
+      EXPECT_EQ(axes, 4);
+      EXPECT_EQ(shape[0], rows);
+    }
+    EXPECT_EQ(keys.size(), static_cast<size_t>(count));
+  }
+}
+
+TEST(NetFeed, RefusesWhatItCannotUse) {
+  const Scratch scratch;
+  const std::string path = write_rows(scratch, 1);
+  const NetHandle net = make_net(kFed, 1, "feed=1");
+  EXPECT_EQ(caffe_net_feed(net.get(), "nix", path.c_str(), nullptr), CAFFE_INVALID_ARGUMENT);
+  EXPECT_THAT(caffe_last_error(), HasSubstr("no layer 'nix'"));
+  EXPECT_EQ(caffe_net_feed(net.get(), "d", scratch.path("none").c_str(), nullptr), CAFFE_IO);
+  const NetHandle other = make_net(kInput);
+  EXPECT_EQ(caffe_net_feed(other.get(), "in", path.c_str(), nullptr), CAFFE_INVALID_ARGUMENT);
+  EXPECT_THAT(caffe_last_error(), HasSubstr("feed=1"));
+  const NetHandle input = make_net(kInput, 1, "feed=1");
+  EXPECT_EQ(caffe_net_feed(input.get(), "in", path.c_str(), nullptr), CAFFE_INVALID_ARGUMENT);
+  EXPECT_THAT(caffe_last_error(), HasSubstr("[layer in (Input)] does not read rows"));
+  caffe_rows* rows = nullptr;
+  EXPECT_EQ(caffe_rows_create(scratch.path("no/folder").c_str(), "", &rows), CAFFE_IO);
+  must(caffe_rows_create(scratch.path("half").c_str(), "", &rows));
+  const uint8_t bytes[3] = {};
+  EXPECT_EQ(caffe_rows_append(rows, bytes, 3), CAFFE_INVALID_ARGUMENT);
+  caffe_rows_free(rows);
+  EXPECT_NE(caffe_net_feed(net.get(), "d", scratch.path("half").c_str(), nullptr), CAFFE_OK);
 }
 
 }  // namespace
