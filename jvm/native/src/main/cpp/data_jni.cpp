@@ -1,4 +1,5 @@
 // Records and inference.
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -82,6 +83,43 @@ JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_sourceFree(JNIEnv*,
   caffe_source_free(reinterpret_cast<caffe_source*>(source));
 }
 
+JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_rowsCreate(JNIEnv* env, jclass,
+                                                                         jstring path,
+                                                                         jstring name) {
+  return guarded(env, [&] {
+    caffe_rows* rows = nullptr;
+    check(env, caffe_rows_create(to_utf8(env, path).c_str(), to_utf8(env, name).c_str(), &rows));
+    return address_of(rows);
+  });
+}
+
+JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_rowsAppend(JNIEnv* env, jclass,
+                                                                        jlong rows, jobject bytes,
+                                                                        jint size) {
+  guarded(env, [&] {
+    const void* address = bytes == nullptr ? nullptr : env->GetDirectBufferAddress(bytes);
+    if (address == nullptr || size < 0 || size > env->GetDirectBufferCapacity(bytes)) {
+      caffe::jni::raise(env, caffe::jni::classes().illegal_argument,
+                        "rows must lie in a direct buffer of at least their size");
+    }
+    check(env, caffe_rows_append(handle<caffe_rows>(env, rows),
+                                 static_cast<const uint8_t*>(address), static_cast<size_t>(size)));
+  });
+}
+
+JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_rowsFinish(JNIEnv* env, jclass,
+                                                                         jlong rows) {
+  return guarded(env, [&] {
+    int64_t count = 0;
+    check(env, caffe_rows_finish(handle<caffe_rows>(env, rows), &count));
+    return static_cast<jlong>(count);
+  });
+}
+
+JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_rowsFree(JNIEnv*, jclass, jlong rows) {
+  caffe_rows_free(reinterpret_cast<caffe_rows*>(rows));
+}
+
 JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_netCreate(JNIEnv* env, jclass,
                                                                         jbyteArray net, jint phase,
                                                                         jstring options) {
@@ -114,6 +152,17 @@ JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netBlobName
   });
 }
 
+JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_netFeed(JNIEnv* env, jclass,
+                                                                      jlong net, jstring layer,
+                                                                      jstring path) {
+  return guarded(env, [&] {
+    int64_t count = 0;
+    check(env, caffe_net_feed(handle<caffe_net>(env, net), to_utf8(env, layer).c_str(),
+                              to_utf8(env, path).c_str(), &count));
+    return static_cast<jlong>(count);
+  });
+}
+
 JNIEXPORT jlong JNICALL Java_com_yahoo_ml_caffe_engine_Native_netForward(JNIEnv* env, jclass,
                                                                          jlong net) {
   return guarded(env, [&] {
@@ -130,6 +179,24 @@ JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netRecordKe
     caffe_strings* keys = nullptr;
     check(env, caffe_net_record_keys(handle<caffe_net>(env, net), &keys));
     return caffe::jni::to_java_strings(env, keys);
+  });
+}
+
+JNIEXPORT jintArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netBlobShape(JNIEnv* env, jclass,
+                                                                               jlong net,
+                                                                               jstring blob) {
+  return guarded(env, [&] {
+    constexpr int kMostAxes = 32;  // Caffe's limit
+    int64_t extents[kMostAxes];
+    int axes = 0;
+    check(env, caffe_net_blob_shape(handle<caffe_net>(env, net), to_utf8(env, blob).c_str(),
+                                    extents, kMostAxes, &axes));
+    const jint size = std::min(axes, kMostAxes);
+    const jintArray array = env->NewIntArray(size);
+    caffe::jni::check_pending(env);
+    const std::vector<jint> values(extents, extents + size);
+    env->SetIntArrayRegion(array, 0, size, values.data());
+    return array;
   });
 }
 

@@ -18,6 +18,11 @@ public class Mat {
     this.data = data;
   }
 
+  /** Is the data an encoded file, whose size is not known yet? */
+  public boolean isEncoded() {
+    return channels == 0;
+  }
+
   public int channels() {
     return channels;
   }

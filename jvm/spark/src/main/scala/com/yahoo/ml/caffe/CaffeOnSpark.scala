@@ -48,8 +48,13 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
 
   /** Trains on all workers; the model is written where the source's configuration says. */
   def train[T1, T2](source: DataSource[T1, T2]): Unit = {
+<<<<<<< HEAD
     CaffeOnSpark.requireNative(source)
     remember(new Trainer(sc, source.conf, validate = false).run())
+=======
+    CaffeOnSpark.requireSource(source)
+    summary = new Trainer(sc, source.conf, validate = false, Seq(source)).run().summary
+>>>>>>> 222aa27 (jvm: rows of Spark as data: SequenceFiles, DataFrames, CoSData, sources of users; the tools; several workers in an executor)
   }
 
   /**
@@ -57,9 +62,17 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
    * output of the first test net.
    */
   def trainWithValidation[T1, T2](sourceTrain: DataSource[T1, T2], sourceValidation: DataSource[T1, T2]): DataFrame = {
+<<<<<<< HEAD
     CaffeOnSpark.requireNative(sourceTrain)
     CaffeOnSpark.requireNative(sourceValidation)
     val rounds = remember(new Trainer(sc, sourceTrain.conf, validate = true).run()).rounds
+=======
+    CaffeOnSpark.requireSource(sourceTrain)
+    CaffeOnSpark.requireSource(sourceValidation)
+    val trained = new Trainer(sc, sourceTrain.conf, validate = true, Seq(sourceTrain, sourceValidation)).run()
+    summary = trained.summary
+    val rounds = trained.rounds
+>>>>>>> 222aa27 (jvm: rows of Spark as data: SequenceFiles, DataFrames, CoSData, sources of users; the tools; several workers in an executor)
     val names = rounds.headOption.map(_.outputs.map(_._1)).getOrElse(Nil)
     val schema = StructType(names.map(StructField(_, ArrayType(FloatType, containsNull = false), nullable = false)))
     val rows = rounds.map(round => Row.fromSeq(round.outputs.map(_._2.toSeq)))
@@ -68,14 +81,16 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
 
   /** The mean of every output of the test net over all records of the source. */
   def test[T1, T2](source: DataSource[T1, T2]): Map[String, Seq[Double]] = {
+    CaffeOnSpark.requireSource(source)
     source.conf.isTest = true
-    new Inference(sc, source.conf, CaffeOnSpark.requireNative(source)).test()
+    new Inference(sc, source.conf, source).test()
   }
 
   /** One row per record: SampleID, and a column of float arrays for each blob that the configuration names. */
   def features[T1, T2](source: DataSource[T1, T2]): DataFrame = {
+    CaffeOnSpark.requireSource(source)
     source.conf.isTest = false
-    new Inference(sc, source.conf, CaffeOnSpark.requireNative(source)).features(session)
+    new Inference(sc, source.conf, source).features(session)
   }
 }
 
@@ -115,13 +130,8 @@ object CaffeOnSpark {
     if (error.isEmpty) 0 else 1
   }
 
-  private[caffe] def requireNative(source: DataSource[_, _]): DataSource[_, _] with NativeRecords = source match {
-    case native: NativeRecords => native.asInstanceOf[DataSource[_, _] with NativeRecords]
-    case null => throw new IllegalArgumentException("the data source is null")
-    case other =>
-      throw new IllegalArgumentException(s"the source_class ${other.getClass.getName} is not supported by this version; it " +
-        s"reads ${Nets.LmdbClass} and Data layers")
-  }
+  private def requireSource(source: DataSource[_, _]): Unit =
+    if (source == null) throw new IllegalArgumentException("the data source is null")
 
   /** What the command line asks for, in order. */
   private final class Program(sc: SparkContext, conf: Config) {

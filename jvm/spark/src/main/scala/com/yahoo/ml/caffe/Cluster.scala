@@ -4,12 +4,12 @@ import org.apache.spark.SparkContext
 import org.apache.spark.rdd.RDD
 import org.apache.spark.resource.{ResourceProfileBuilder, TaskResourceRequests}
 
-/** Where the workers of one training run. */
-private[caffe] final case class Placement(executorCores: Int, wholeExecutors: Boolean) {
-  /** One worker per executor: a task then asks for all its cores. */
-  def apply[A](rdd: RDD[A]): RDD[A] =
-    if (!wholeExecutors) rdd
-    else rdd.withResources(new ResourceProfileBuilder().require(new TaskResourceRequests().cpus(executorCores)).build())
+/** Where the workers of one training run: `taskCores` is what a task must ask for, None where Spark's default does. */
+private[caffe] final case class Placement(executorCores: Int, taskCores: Option[Int]) {
+  /** As many workers per executor as the devices: a task then asks for its share of the cores. */
+  def apply[A](rdd: RDD[A]): RDD[A] = taskCores.fold(rdd) { cores =>
+    rdd.withResources(new ResourceProfileBuilder().require(new TaskResourceRequests().cpus(cores)).build())
+  }
 }
 
 private[caffe] object Cluster {
@@ -22,8 +22,12 @@ private[caffe] object Cluster {
 
   def startTimeoutSeconds(sc: SparkContext): Int = sc.getConf.getInt(StartTimeout, UsualSeconds)
 
-  /** Waits until Spark has room for `workers` tasks at once; says why if it has not. */
-  def place(sc: SparkContext, workers: Int): Placement = {
+  /**
+   * Waits until Spark has room for `executors` executors with `devices` workers each; says why if it has not. In local
+   * mode all workers are threads of one process.
+   */
+  def place(sc: SparkContext, executors: Int, devices: Int): Placement = {
+    val workers = executors * devices
     val conf = sc.getConf
     if (conf.getBoolean("spark.dynamicAllocation.enabled", defaultValue = false)) {
       throw new IllegalStateException("training needs a fixed number of executors: set spark.dynamicAllocation.enabled to " +
@@ -41,12 +45,12 @@ private[caffe] object Cluster {
           throw new IllegalStateException(s"$workers workers were asked for, but the master ${sc.master} runs only " +
             s"${cores / taskCpus} task(s) at once; lower -clusterSize or use local[${workers * taskCpus}]")
         }
-        Placement(cores, wholeExecutors = false)
-      case _ => placeOnExecutors(sc, workers, taskCpus)
+        Placement(cores, None)
+      case _ => placeOnExecutors(sc, executors, devices, taskCpus)
     }
   }
 
-  private def placeOnExecutors(sc: SparkContext, workers: Int, taskCpus: Int): Placement = {
+  private def placeOnExecutors(sc: SparkContext, workers: Int, devices: Int, taskCpus: Int): Placement = {
     val promised = promisedExecutors(sc)
     promised.filter(_ < workers).foreach(count => throw tooFew(workers, s"this application gets only $count"))
     // Executors that Spark is sure to start may be slow; others may never come.
@@ -59,7 +63,11 @@ private[caffe] object Cluster {
     if (cores < taskCpus) {
       throw new IllegalStateException(s"spark.task.cpus is $taskCpus, but executors have $cores core(s)")
     }
-    Placement(cores, wholeExecutors = cores > taskCpus)
+    if (cores / devices < taskCpus) {
+      throw new IllegalStateException(s"-devices $devices needs executors of at least ${devices * taskCpus} cores, but they " +
+        s"have $cores; raise spark.executor.cores or lower -devices")
+    }
+    Placement(cores, if (cores / devices > taskCpus) Some(cores / devices) else None)
   }
 
   private def tooFew(workers: Int, found: String): IllegalStateException =

@@ -117,7 +117,6 @@ class Config(@transient private val sc: SparkContext) extends Serializable {
 
   def devices_=(count: Int): Unit = {
     if (count < 1) throw new IllegalArgumentException(s"-devices must be at least 1, not $count")
-    if (count > 1) throw Flags.notYet(s"-devices $count (more than one replica inside an executor)")
     devices_ = count
   }
 
@@ -151,9 +150,24 @@ class Config(@transient private val sc: SparkContext) extends Serializable {
     lmdbPartitions_ = count
   }
 
-  def resize: Boolean = false
-
-  def resize_=(on: Boolean): Unit = if (on) throw Flags.notYet("-resize")
+  /** Resize images to the size that their layer gives? */
+  var resize: Boolean = false
+  /** Tools: the folder of the images, or of the LMDB; null where not given. */
+  var imageRoot: String = _
+  /** Tools: lines of a file name and a label. */
+  var labelFile: String = _
+  /** Tools: captions in COCO's JSON. */
+  var captionFile: String = ""
+  /** Tools: words of a caption, with the end. */
+  var captionLength: Int = 20
+  /** Tools: words of a vocabulary; -1 for all. */
+  var vocabSize: Int = -1
+  /** Tools: where the DataFrame of images and captions goes, below the output. */
+  var imageCaptionDFDir: String = ""
+  /** Tools: where the vocabulary goes, below the output. */
+  var vocabDir: String = ""
+  /** Tools: where the DataFrame of images and numbered captions goes, below the output. */
+  var embeddingDFDir: String = ""
 
   private[caffe] def spark: Config.SparkSettings = sparkSettings
 
@@ -171,11 +185,24 @@ class Config(@transient private val sc: SparkContext) extends Serializable {
     flags.text("snapshot").foreach(snapshotStateFile = _)
     flags.text("weights").foreach(snapshotModelFile = _)
     isRddPersistent = flags.has("persistent")
+    resize = flags.has("resize")
     flags.int("devices").foreach(devices = _)
+    readToolFlags(flags)
     flags.int("lmdb_partitions").foreach(lmdb_partitions = _)
     flags.int("clusterSize").foreach(readClusterSize)
     flags.text("connection").foreach(readConnection)
     flags.text("conf").foreach(protoFile = _)
+  }
+
+  private def readToolFlags(flags: Flags): Unit = {
+    flags.text("imageRoot").foreach(imageRoot = _)
+    flags.text("labelFile").foreach(labelFile = _)
+    flags.text("captionFile").foreach(captionFile = _)
+    flags.int("captionLength").foreach(captionLength = _)
+    flags.int("vocabSize").foreach(vocabSize = _)
+    flags.text("imageCaptionDFDir").foreach(imageCaptionDFDir = _)
+    flags.text("vocabDir").foreach(vocabDir = _)
+    flags.text("embeddingDFDir").foreach(embeddingDFDir = _)
   }
 
   private def readClusterSize(count: Int): Unit = sparkSettings.workers match {

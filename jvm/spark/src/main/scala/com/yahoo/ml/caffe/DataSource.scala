@@ -7,7 +7,6 @@ import caffe.Caffe.{CoSDataParameter, LayerParameter, Phase, SolverParameter, Tr
 import com.yahoo.ml.jcaffe.FloatBlob
 import org.apache.spark.SparkContext
 import org.apache.spark.rdd.RDD
-import org.slf4j.LoggerFactory
 
 /**
  * Where the records of a data layer come from. Subclasses are named by the layer's source_class and have a constructor
@@ -46,6 +45,13 @@ abstract class DataSource[T1, T2](val conf: Config, val layerId: Int, val isTrai
   /** All records. */
   def makeRDD(sc: SparkContext): RDD[T1]
 
+  /** For messages. */
+  private[caffe] def describe: String =
+    if (sourceFilePath == null || sourceFilePath.isEmpty) getClass.getName else sourceFilePath
+
+  /** All records in the form that the engine reads (RowRecord). */
+  private[caffe] def rows(sc: SparkContext): RDD[Array[Byte]] = SourceRows.rows(this, sc)
+
   /** Room for one batch, before transformation. */
   def dummyDataHolder(): T2
 
@@ -66,9 +72,7 @@ abstract class DataSource[T1, T2](val conf: Config, val layerId: Int, val isTrai
 }
 
 object DataSource {
-  private val log = LoggerFactory.getLogger(classOf[DataSource[_, _]])
   private[caffe] val QueueCapacity = 1024
-  private val laterClasses = Seq("SeqImageDataSource", "ImageDataFrame", "DataFrameSource").map("com.yahoo.ml.caffe." + _)
 
   /** The source of the data layer of the TRAIN or the TEST phase. */
   def getSource(conf: Config, isTraining: Boolean): DataSource[_, _] = {
@@ -76,23 +80,30 @@ object DataSource {
     val id = if (isTraining) conf.train_data_layer_id else conf.test_data_layer_id
     val phase = if (isTraining) Phase.TRAIN else Phase.TEST
     if (id < 0) throw new IllegalArgumentException(s"the network of ${conf.protoFile} has no data layer for phase $phase")
+    ofLayer(conf, id, isTraining)
+  }
+
+  /** The source of one data layer of the TRAIN or the TEST net. */
+  private[caffe] def ofLayer(conf: Config, id: Int, isTraining: Boolean): DataSource[_, _] = {
+    val net = if (isTraining) conf.netParam else conf.testNetParam
     val layer = net.getLayer(id)
     val source = layer.getType match {
       case "Data" => new DataLayerSource(conf, id, isTraining)
       case "MemoryData" | "CoSData" =>
-        if (!layer.hasSourceClass) Nets.requireLmdbClass(layer)
+        Nets.requireSourceClass(layer)
         create(layer, conf, id, isTraining)
       case _ =>
-        throw new IllegalArgumentException(s"${Nets.describe(layer)} cannot be read through Spark by this version; use a " +
-          "Data layer, or a MemoryData layer with a source_class")
+        throw new IllegalArgumentException(s"${Nets.describe(layer)} cannot be read through Spark; use a Data layer, or a " +
+          "MemoryData or CoSData layer with a source_class")
     }
-    if (!source.init()) log.warn("{} says that its initialisation failed", source.getClass.getName)
+    if (!source.init()) {
+      throw new IllegalStateException(s"${Nets.describe(layer)}: ${source.getClass.getName} says that its initialisation failed")
+    }
     source
   }
 
   private def create(layer: LayerParameter, conf: Config, id: Int, isTraining: Boolean): DataSource[_, _] = {
     val name = layer.getSourceClass
-    if (laterClasses.contains(name)) Nets.requireLmdbClass(layer)
     val where = s"${Nets.describe(layer)}: source_class $name"
     val loader = Option(Thread.currentThread.getContextClassLoader).getOrElse(getClass.getClassLoader)
     try {

@@ -47,6 +47,7 @@ private[caffe] object Failures {
   /** Errors that a task may report instead of dying: all but those that leave the JVM unusable. */
   def reportable(error: Throwable): Boolean = error match {
     case _: InterruptedException | _: VirtualMachineError => false
+    case lost if lost.getClass.getName == "org.apache.spark.shuffle.FetchFailedException" => false // Spark makes the rows again
     case _ => true
   }
 

@@ -21,15 +21,11 @@ private[caffe] final class Flags private (values: Map[String, String], val stray
 
 private[caffe] object Flags {
   private val withValue = Seq("conf", "model", "output", "outputFormat", "features", "label", "snapshot", "weights",
-    "devices", "connection", "clusterSize", "lmdb_partitions")
-  private val switches = Seq("train", "test", "persistent")
+    "devices", "connection", "clusterSize", "lmdb_partitions", "imageRoot", "labelFile", "captionFile", "captionLength",
+    "imageCaptionDFDir", "vocabDir", "vocabSize", "embeddingDFDir")
+  private val switches = Seq("train", "test", "persistent", "resize")
 
-  /** Flags of CaffeOnSpark whose function this version lacks, and whether a value follows. */
-  private val missing = Seq("resize" -> false, "imageRoot" -> true, "labelFile" -> true, "captionFile" -> true,
-    "imageCaptionDFDir" -> true, "vocabDir" -> true, "embeddingDFDir" -> true, "captionLength" -> true,
-    "vocabSize" -> true).toMap
-
-  val known: Seq[String] = (withValue ++ switches ++ missing.keys).sorted
+  val known: Seq[String] = (withValue ++ switches).sorted
 
   def parse(args: Array[String]): Flags = {
     val values = mutable.LinkedHashMap.empty[String, String]
@@ -40,8 +36,7 @@ private[caffe] object Flags {
       if (!isFlag(token)) stray += token
       else {
         val name = token.stripPrefix("-").stripPrefix("-")
-        if (missing.contains(name)) throw notYet(s"-$name")
-        else if (switches.contains(name)) values(name) = ""
+        if (switches.contains(name)) values(name) = ""
         else if (!withValue.contains(name)) throw new IllegalArgumentException(unknown(token, name))
         else if (!rest.hasNext) throw new IllegalArgumentException(s"-$name needs a value after it")
         else {

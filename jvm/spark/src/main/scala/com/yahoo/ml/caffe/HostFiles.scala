@@ -18,22 +18,35 @@ private[caffe] object HostFiles {
     out.build()
   }
 
-  def prepare(net: NetParameter): NetParameter = {
+  def prepare(net: NetParameter): NetParameter = changed(net)(Nets.withMeanFiles(_)(shipped(_)))
+
+  /** The solver's networks with the paths of the files of rows, by their layers' tags. */
+  def withRows(solver: SolverParameter, files: Map[Int, Path]): SolverParameter = {
+    val paths = files.map { case (tag, path) => Nets.rowsPlaceholder(tag) -> path.toString }
+    val out = solver.toBuilder
+    if (solver.hasNetParam) out.setNetParam(withRows(solver.getNetParam, paths))
+    if (solver.hasTrainNetParam) out.setTrainNetParam(withRows(solver.getTrainNetParam, paths))
+    for (i <- 0 until solver.getTestNetParamCount) out.setTestNetParam(i, withRows(solver.getTestNetParam(i), paths))
+    out.build()
+  }
+
+  private def withRows(net: NetParameter, paths: Map[String, String]): NetParameter = changed(net) { layer =>
+    val out = layer.toBuilder
+    paths.get(layer.getMemoryDataParam.getSource).foreach(out.getMemoryDataParamBuilder.setSource(_))
+    paths.get(layer.getCosDataParam.getSource).foreach(out.getCosDataParamBuilder.setSource(_))
+    out.build()
+  }
+
+  private def changed(net: NetParameter)(change: LayerParameter => LayerParameter): NetParameter = {
     val out = net.toBuilder
-    for ((layer, i) <- net.getLayerList.asScala.zipWithIndex if layer.getTransformParam.hasMeanFile) {
-      shipped(layer).foreach { file =>
-        val changed = layer.toBuilder
-        changed.getTransformParamBuilder.setMeanFile(file.toString)
-        out.setLayer(i, changed)
-      }
-    }
+    for ((layer, i) <- net.getLayerList.asScala.zipWithIndex) out.setLayer(i, change(layer))
     out.build()
   }
 
   /** A file that spark-submit --files brought is in a folder of Spark's, not always in the working folder. */
-  private def shipped(layer: LayerParameter): Option[Path] = {
-    val name = Paths.get(layer.getTransformParam.getMeanFile)
+  private def shipped(file: String): Option[String] = {
+    val name = Paths.get(file)
     if (Files.exists(name)) None
-    else Try(Paths.get(SparkFiles.get(name.getFileName.toString))).toOption.filter(Files.exists(_))
+    else Try(Paths.get(SparkFiles.get(name.getFileName.toString))).toOption.filter(Files.exists(_)).map(_.toString)
   }
 }

@@ -35,12 +35,23 @@ abstract class ImageDataSource(conf: Config, layerId: Int, isTrain: Boolean)
     setBatchSize(batch)
   }
 
+  /** Straight from the samples, unless a subclass collects batches in a way of its own. */
+  override private[caffe] def rows(sc: SparkContext): RDD[Array[Byte]] = {
+    val collector = getClass.getMethod("nextBatch", classOf[Array[String]], classOf[(_, _)]).getDeclaringClass
+    if (collector != classOf[ImageDataSource]) SourceRows.rows(this, sc)
+    else {
+      val reader = new ImageRows(layerParameter)
+      makeRDD(sc).map(reader.read(_))
+    }
+  }
+
   override def dummyDataHolder(): (MatVector, FloatBlob) = {
     val labels = new FloatBlob
     labels.reshape(batchSize(), 1, 1, 1)
     (new MatVector(batchSize()), labels)
   }
 
+  /** Data and labels. */
   override def dummyDataBlobs(): Array[FloatBlob] = {
     val images = new FloatBlob
     images.reshape(batchSize(), channels, height, width)

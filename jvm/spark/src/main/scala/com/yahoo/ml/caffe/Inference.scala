@@ -1,10 +1,10 @@
 package com.yahoo.ml.caffe
 
-import java.nio.file.{Path => LocalPath, Paths}
+import java.nio.file.Paths
 
 import caffe.Caffe.NetParameter
-import com.yahoo.ml.caffe.engine.{Library, Net}
 import org.apache.hadoop.fs.Path
+import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.types.{ArrayType, FloatType, StringType, StructField, StructType}
 import org.apache.spark.sql.{DataFrame, Row, SparkSession}
 import org.apache.spark.storage.StorageLevel
@@ -13,24 +13,24 @@ import org.apache.spark.{InterruptibleIterator, SparkContext, TaskContext}
 import scala.collection.immutable.ListMap
 import scala.jdk.CollectionConverters._
 
-/** What a task of test or features needs to know. */
-private[caffe] final case class InferenceJob(net: Array[Byte], stages: String, level: Int, model: String, backend: String,
-    records: String, blobs: Seq[String], perBatch: Set[String], threads: Int, hadoop: HadoopSettings)
-
 /** The driver's side of test and features: every record exactly once, whatever the batch size. */
-private[caffe] final class Inference(sc: SparkContext, conf: Config, source: DataSource[_, _] with NativeRecords) {
+private[caffe] final class Inference(sc: SparkContext, conf: Config, source: DataSource[_, _]) {
   private val storage = new Storage(sc.hadoopConfiguration)
+  private val state = Nets.testState(conf.solverParameter, conf.testNetParam)
+  private val rowLayers = Nets.rowLayers(conf.testNetParam, Seq(state), conf.resize)
 
   /** Means over all records, in the order of the network's outputs. */
   def test(): Map[String, Seq[Double]] = {
     val (job, size, outputs) = prepare(Nil)
     val wanted = job.copy(blobs = outputs)
     val partial = Failures.explained {
-      ranges(size).map { case (begin, end) => Results.encode(InferenceTask.reported(InferenceTask.sums(wanted, begin, end))) }
-        .collect()
+      onParts(size)(
+        (begin, end) => Iterator(Results.encode(InferenceTask.reported(InferenceTask.sums(wanted, begin, end)))),
+        rows => Iterator(Results.encode(InferenceTask.reported(InferenceTask.sums(wanted, rows))))).collect()
     }
     val sums = partial.toSeq.map(Results.decode[Sums](_)).map(_.fold(failure => throw failure.exception, identity))
-    val total = sums.reduce(_ + _)
+    val total = sums.foldLeft(Sums(0, Map.empty))(_ + _)
+    if (total.rows == 0) throw noRecords
     ListMap(outputs.map(name => name -> total.mean(name)): _*)
   }
 
@@ -39,13 +39,14 @@ private[caffe] final class Inference(sc: SparkContext, conf: Config, source: Dat
     val blobs = conf.features
     if (blobs == null || blobs.isEmpty) throw new IllegalArgumentException("-features names no blob")
     val (job, size, _) = prepare(blobs.toSeq)
-    val rows = ranges(size).flatMap { case (begin, end) => InferenceTask.rows(job, begin, end) }
+    val rows = onParts(size)((begin, end) => InferenceTask.rows(job, begin, end), InferenceTask.rows(job, _))
     val columns = blobs.map(StructField(_, ArrayType(FloatType, containsNull = false), nullable = false))
     val schema = StructType(StructField("SampleID", StringType, nullable = false) +: columns)
     val frame = session.createDataFrame(rows, schema).persist(StorageLevel.DISK_ONLY)
     try {
       val count = Failures.explained(frame.count())
-      if (count != size) throw new CaffeException(s"$count rows came back for $size records")
+      if (count == 0) throw noRecords
+      if (size.exists(_ != count)) throw new CaffeException(s"$count rows came back for ${size.get} records")
       frame
     } catch {
       case e: Throwable =>
@@ -54,28 +55,56 @@ private[caffe] final class Inference(sc: SparkContext, conf: Config, source: Dat
     }
   }
 
-  private def ranges(size: Long) = {
-    val parts = conf.lmdb_partitions
-    sc.parallelize(Records.ranges(size, parts), parts)
+  private def noRecords = new IllegalArgumentException(s"${source.describe} holds no records")
+
+  /** Tasks over ranges of a store, or over the rows of the sources. */
+  private def onParts[A: scala.reflect.ClassTag](size: Option[Long])(ofStore: (Long, Long) => Iterator[A],
+      ofRows: Iterator[Seq[Array[Byte]]] => Iterator[A]): RDD[A] = size match {
+    case Some(records) =>
+      val parts = conf.lmdb_partitions
+      sc.parallelize(Records.ranges(records, parts), parts).flatMap { case (begin, end) => ofStore(begin, end) }
+    case None => rows.mapPartitions(ofRows)
   }
 
-  /** Builds the network once on an executor: a mistake shows as one error, and the records are counted there. */
-  private def prepare(blobs: Seq[String]): (InferenceJob, Long, Seq[String]) = {
+  /** One element per row: what each of the layers gets. */
+  private def rows: RDD[Seq[Array[Byte]]] = {
+    val sources = rowLayers.map { i =>
+      val of = if (i == source.layerId && !source.isTrain) source else DataSource.ofLayer(conf, i, isTraining = false)
+      (Nets.describe(conf.testNetParam.getLayer(i)), of.rows(sc))
+    }
+    val all = sources match {
+      case Seq((_, one)) => one.map(Seq(_))
+      case several => Inference.side(several)
+    }
+    if (all.getNumPartitions < conf.clusterSize) all.repartition(conf.clusterSize) else all
+  }
+
+  /** Builds the network once on an executor: a mistake shows as one error, and a store's records are counted there. */
+  private def prepare(blobs: Seq[String]): (InferenceJob, Option[Long], Seq[String]) = {
     if (conf.modelPath.isEmpty) throw new IllegalArgumentException("-model is missing; say which model to use")
-    val solver = conf.solverParameter
-    val state = Nets.testState(solver, conf.testNetParam)
     val layer = conf.test_data_layer_id
     if (layer < 0) throw new IllegalArgumentException(s"the network of ${conf.protoFile} has no data layer for phase TEST")
-    val net = Nets.withSource(Nets.forEngine(conf.testNetParam, Seq(state)), layer, source.backend, source.folder.toString)
-    val job = InferenceJob(net.toByteArray, state.getStageList.asScala.mkString(","), state.getLevel, model.toString,
-      source.backend, source.folder.toString, blobs, Nets.perBatchBlobs(net), Cluster.threadsPerTask(sc, conf.lmdb_partitions),
+    val engineNet = Nets.forEngine(conf.testNetParam, Seq(state), conf.resize, identity)
+    val (net, input) = source match {
+      case store: NativeRecords if rowLayers.isEmpty =>
+        (Nets.withSource(engineNet, layer, store.backend, store.folder.toString),
+          StoreInput(store.backend, store.folder.toString))
+      case _ if rowLayers.isEmpty || Nets.storeLayers(engineNet, state).nonEmpty =>
+        throw new IllegalArgumentException(s"the network of ${conf.protoFile} reads both rows of Spark and a store " +
+          "(an LMDB or a Data layer); test and features need all of one kind")
+      case _ =>
+        val layers = rowLayers.map(engineNet.getLayer(_))
+        (engineNet, RowInput(layers.map(_.getName), source.describe, layers.map(Nets.batchSize(_)).head))
+    }
+    val job = InferenceJob(net.toByteArray, state.getStageList.asScala.mkString(","), state.getLevel, model.toString, blobs,
+      Nets.perBatchBlobs(net), Map.empty, Cluster.threadsPerTask(sc, conf.lmdb_partitions), input, Inference.engineOptions(conf),
       new HadoopSettings(sc.hadoopConfiguration))
     val found = Failures.explained {
       sc.parallelize(Seq(0), 1).map(_ => Results.encode(InferenceTask.reported(InferenceTask.probe(job)))).first()
     }
-    val (size, outputs) = Results.decode[(Long, Seq[String])](found).fold(f => throw f.exception, identity)
-    if (size == 0) throw new IllegalArgumentException(s"${source.backend} ${source.folder} holds no records")
-    (job, size, outputs)
+    val probe = Results.decode[Probe](found).fold(failure => throw failure.exception, identity)
+    if (probe.records.contains(0)) throw noRecords
+    (job.copy(batchAxes = probe.batchAxes), probe.records, probe.outputs)
   }
 
   /** As it is written; else with the ending that training gives it. */
@@ -104,6 +133,31 @@ private[caffe] final case class Sums(rows: Long, values: Map[String, Array[Doubl
   def mean(name: String): Seq[Double] = values(name).map(_ / rows).toSeq
 }
 
+private[caffe] object Inference {
+  private val CoresPerDataThread = 4
+
+  /** Threads that decode and transform beside `cores` compute threads. */
+  def dataThreads(conf: Config, cores: Int): Int = math.max(conf.transform_thread_per_device, cores / CoresPerDataThread)
+
+  def engineOptions(conf: Config): Map[String, String] =
+    Map("data_threads" -> conf.transform_thread_per_device.toString) ++ (if (conf.resize) Seq("resize" -> "1") else Nil)
+
+  /** Row i of every source, side by side. All must have as many rows. */
+  private def side(sources: Seq[(String, RDD[Array[Byte]])]): RDD[Seq[Array[Byte]]] = {
+    val numbered = sources.map { case (layer, rows) => (layer, rows.zipWithIndex().map(_.swap)) }
+    val (first, rest) = (numbered.head, numbered.tail)
+    rest.foldLeft(first._2.map { case (i, row) => (i, Seq(row)) }) { case (left, (layer, right)) =>
+      left.fullOuterJoin(right).map {
+        case (i, (Some(rows), Some(row))) => (i, rows :+ row)
+        case _ => throw new IllegalArgumentException(s"$layer and ${first._1} have not equally many rows")
+      }
+    }.sortByKey().values
+  }
+}
+
+/** What a first look at a network tells; `records` is of a store. */
+private[caffe] final case class Probe(records: Option[Long], outputs: Seq[String], batchAxes: Map[String, Int])
+
 /** What runs in the tasks. */
 private[caffe] object InferenceTask {
   /** A mistake becomes a value; see Failure. */
@@ -111,87 +165,71 @@ private[caffe] object InferenceTask {
     try Right(body)
     catch { case e: Throwable if Failures.reportable(e) => Left(Failures.of(e, s"host ${Storage.host}")) }
 
-  /** (number of records, names of the outputs) */
-  def probe(job: InferenceJob): (Long, Seq[String]) = {
-    Library.load()
-    val source = Records.open(job.backend, Paths.get(job.records))
-    val size = try source.size() finally source.close()
-    Storage.withTemporaryFolder { folder =>
-      val net = open(job, folder, 0, math.min(1, size))
-      try (size, net.outputNames.toSeq)
-      finally net.close()
+  def probe(job: InferenceJob): Probe = {
+    val size = job.input match {
+      case StoreInput(backend, folder) =>
+        val source = Records.open(backend, Paths.get(folder))
+        try Some(source.size()) finally source.close()
+      case _: RowInput => None
     }
+    val runner = new NetRunner(job, size.map(records => (0L, math.min(1, records))))
+    try {
+      val net = NetParameter.parseFrom(job.net)
+      val blobs = (job.blobs ++ runner.outputNames).distinct
+      val axes = if (size.isEmpty && Nets.isRecurrent(net)) batchAxes(job, net, runner, blobs) else Map.empty[String, Int]
+      Probe(size, runner.outputNames, axes)
+    } finally runner.close()
   }
 
-  private def open(job: InferenceJob, folder: LocalPath, begin: Long, end: Long): Net = {
-    Library.load()
-    Records.requireFolder(job.backend, Paths.get(job.records))
-    val weights = job.hadoop.storage.fetch(new Path(job.model), folder, "the model")
-    val options = Map("weights" -> weights.toString, "threads" -> job.threads.toString, "begin" -> begin.toString,
-      "end" -> end.toString) ++
-      (if (job.blobs.isEmpty) Nil else Seq("observe" -> job.blobs.mkString(","))) ++
-      (if (job.stages.isEmpty) Nil else Seq("stages" -> job.stages)) ++
-      (if (job.level == 0) Nil else Seq("level" -> job.level.toString))
-    Net.create(HostFiles.prepare(NetParameter.parseFrom(job.net)).toByteArray, Net.TEST, options.asJava)
+  /** The axis that grows with the batch size. Its length alone would not tell: a sequence may be as long as a batch. */
+  private def batchAxes(job: InferenceJob, net: NetParameter, runner: NetRunner, blobs: Seq[String]): Map[String, Int] = {
+    val larger = new NetRunner(job.copy(net = Nets.withLargerBatches(net).toByteArray), None)
+    try blobs.map { name =>
+      name -> runner.shape(name).zip(larger.shape(name)).indexWhere { case (a, b) => a != b }
+    }.toMap
+    finally larger.close()
   }
 
-  /** One batch: keys, and for each blob the values of a row by its number. */
-  private final class Batch(val keys: Array[String], columns: Map[String, Array[Float]], perBatch: Set[String]) {
-    def rows: Int = keys.length
-
-    def values(blob: String, row: Int): Array[Float] = {
-      val all = columns(blob)
-      // One value for the whole batch stands for each of its rows.
-      if (perBatch(blob) || all.length < rows || all.length % rows != 0) all
-      else {
-        val width = all.length / rows
-        all.slice(row * width, (row + 1) * width)
-      }
-    }
-  }
-
-  private def batches(job: InferenceJob, net: Net): Iterator[Batch] =
-    Iterator.continually(net.forward()).takeWhile(_ > 0).map { rows =>
-      val keys = net.recordKeys
-      if (keys.length != rows) throw new CaffeException(s"${keys.length} record keys came with a batch of $rows")
-      new Batch(keys, job.blobs.map(name => name -> net.read(name)).toMap, job.perBatch)
-    }
-
+  /** SampleID and the blobs of every record in a store's range. */
   def rows(job: InferenceJob, begin: Long, end: Long): Iterator[Row] =
     if (begin == end) Iterator.empty
     else {
-      val context = TaskContext.get()
-      val folder = java.nio.file.Files.createTempDirectory("caffeonspark-task-")
-      context.addTaskCompletionListener[Unit](_ => Storage.delete(folder))
-      val net = open(job, folder, begin, end)
-      context.addTaskCompletionListener[Unit](_ => net.close())
-      new InterruptibleIterator(context, batches(job, net)).flatMap { batch =>
-        Iterator.range(0, batch.rows).map { row =>
-          Row.fromSeq(batch.keys(row) +: job.blobs.map(batch.values(_, row).toSeq))
-        }
-      }
+      val batches = NetRunner.inTask(job, Some((begin, end))).batches
+      interruptible(batches).flatMap(batch => Iterator.range(0, batch.rows).map(row(job, batch, _)))
     }
+
+  /** The same of rows. */
+  def rows(job: InferenceJob, input: Iterator[Seq[Array[Byte]]]): Iterator[Row] =
+    if (input.isEmpty) Iterator.empty
+    else NetRunner.inTask(job).answer(interruptible(input))(identity)((_, batch, i) => row(job, batch, i))
+
+  private def row(job: InferenceJob, batch: Batch, i: Int): Row =
+    Row.fromSeq(batch.keys(i) +: job.blobs.map(batch.values(_, i).toSeq))
 
   def sums(job: InferenceJob, begin: Long, end: Long): Sums =
     if (begin == end) Sums(0, Map.empty)
-    else Storage.withTemporaryFolder { folder =>
-      val net = open(job, folder, begin, end)
+    else {
+      val runner = new NetRunner(job, Some((begin, end)))
       try {
-        val total = new InterruptibleIterator(TaskContext.get(), batches(job, net)).map(sum(job, _))
+        val total = interruptible(runner.batches).flatMap(batch => Iterator.range(0, batch.rows).map(sum(job, batch, _)))
           .foldLeft(Sums(0, Map.empty))(_ + _)
         if (total.rows != end - begin) {
           throw new CaffeException(s"${total.rows} rows came back for records $begin until $end")
         }
         total
-      } finally net.close()
+      } finally runner.close()
     }
 
-  private def sum(job: InferenceJob, batch: Batch): Sums = Sums(batch.rows, job.blobs.map { name =>
-    val total = new Array[Double](batch.values(name, 0).length)
-    for (row <- 0 until batch.rows) {
-      val values = batch.values(name, row)
-      for (i <- total.indices) total(i) += values(i)
+  def sums(job: InferenceJob, input: Iterator[Seq[Array[Byte]]]): Sums =
+    if (input.isEmpty) Sums(0, Map.empty)
+    else {
+      val runner = new NetRunner(job, None)
+      try runner.answer(interruptible(input))(identity)((_, batch, i) => sum(job, batch, i)).foldLeft(Sums(0, Map.empty))(_ + _)
+      finally runner.close()
     }
-    name -> total
-  }.toMap)
+
+  private def interruptible[A](input: Iterator[A]): Iterator[A] = new InterruptibleIterator(TaskContext.get(), input)
+
+  private def sum(job: InferenceJob, batch: Batch, row: Int): Sums =
+    Sums(1, job.blobs.map(name => name -> batch.values(name, row).map(_.toDouble)).toMap)
 }

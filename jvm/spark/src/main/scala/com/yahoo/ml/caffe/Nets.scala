@@ -19,8 +19,13 @@ private[caffe] object Nets {
   def trainState(solver: SolverParameter, net: NetParameter): NetState =
     state(net, if (solver.hasTrainState) solver.getTrainState else NetState.getDefaultInstance, Phase.TRAIN)
 
-  def testState(solver: SolverParameter, net: NetParameter): NetState =
-    state(net, if (solver.getTestStateCount > 0) solver.getTestState(0) else NetState.getDefaultInstance, Phase.TEST)
+  /** Of the first test net. */
+  def testState(solver: SolverParameter, net: NetParameter): NetState = testStates(solver, net).head
+
+  /** Of all test nets that a net with both phases makes. */
+  def testStates(solver: SolverParameter, net: NetParameter): Seq[NetState] =
+    if (solver.getTestStateCount == 0) Seq(state(net, NetState.getDefaultInstance, Phase.TEST))
+    else solver.getTestStateList.asScala.toSeq.map(state(net, _, Phase.TEST))
 
   private def state(net: NetParameter, more: NetState, phase: Phase): NetState =
     net.getState.toBuilder.mergeFrom(more).setPhase(phase).build()
@@ -44,20 +49,72 @@ private[caffe] object Nets {
   def dataLayer(net: NetParameter, state: NetState): Int =
     net.getLayerList.asScala.indexWhere(layer => dataTypes(layer.getType) && included(layer, state))
 
+  /** Indices of the layers of `states` that are fed with rows, not by a store that the engine reads itself. */
+  def rowLayers(net: NetParameter, states: Seq[NetState], resize: Boolean): Seq[Int] =
+    net.getLayerList.asScala.toSeq.zipWithIndex.collect {
+      case (layer, i) if states.exists(included(layer, _)) && readsRows(layer, resize) => i
+    }
+
+  private def readsRows(layer: LayerParameter, resize: Boolean): Boolean = layer.getType match {
+    case "CoSData" => true
+    case "MemoryData" => !layer.hasSourceClass || layer.getSourceClass != LmdbClass || resize
+    case _ => false
+  }
+
+  /** What stands for the file of rows of a layer until a worker knows its path. */
+  def rowsPlaceholder(tag: Int): String = s"rows:$tag"
+
   /**
    * The network with every data layer of `states` as the engine reads it: a MemoryData layer over an LMDB becomes a Data
-   * layer, and paths are absolute. Layers of other states stay as they are; the engine leaves them out.
+   * layer, layer i that is fed with rows reads the file that stands for `rowTag(i)`, and paths are absolute. Layers of
+   * other states stay as they are; the engine leaves them out.
    */
-  def forEngine(net: NetParameter, states: Seq[NetState]): NetParameter = {
+  def forEngine(net: NetParameter, states: Seq[NetState], resize: Boolean, rowTag: Int => Int): NetParameter = {
     val out = net.toBuilder
     for ((layer, i) <- net.getLayerList.asScala.zipWithIndex if states.exists(included(layer, _))) {
       layer.getType match {
-        case "MemoryData" | "CoSData" => out.setLayer(i, asDataLayer(layer))
-        case "Data" => out.setLayer(i, withLocalSource(layer))
+        case "MemoryData" | "CoSData" if readsRows(layer, resize) => out.setLayer(i, asRowLayer(layer, rowTag(i)))
+        case "MemoryData" => out.setLayer(i, asDataLayer(layer))
+        case "Data" => out.setLayer(i, withLocalSource(layer, resize))
         case _ => out.setLayer(i, withLocalMean(layer))
       }
     }
     out.build()
+  }
+
+  private def asRowLayer(layer: LayerParameter, tag: Int): LayerParameter = {
+    requireSourceClass(layer)
+    val out = layer.toBuilder.clearSourceClass()
+    if (layer.getType == "CoSData") out.getCosDataParamBuilder.setSource(rowsPlaceholder(tag))
+    else out.getMemoryDataParamBuilder.setSource(rowsPlaceholder(tag))
+    withLocalMean(out.build())
+  }
+
+  /** Data layers of `state` that read a store by themselves. */
+  def storeLayers(net: NetParameter, state: NetState): Seq[LayerParameter] =
+    net.getLayerList.asScala.toSeq.filter(layer => layer.getType == "Data" && included(layer, state))
+
+  /** Are there blobs whose first axis is time? */
+  def isRecurrent(net: NetParameter): Boolean = net.getLayerList.asScala.exists { layer =>
+    layer.getType == "LSTM" || layer.getType == "RNN" || layer.getCosDataParam.getTopList.asScala.exists(_.getTranspose)
+  }
+
+  /** The same network with one row more in each batch of rows. */
+  def withLargerBatches(net: NetParameter): NetParameter = {
+    val out = net.toBuilder
+    for ((layer, i) <- net.getLayerList.asScala.zipWithIndex) layer.getType match {
+      case "MemoryData" => out.getLayerBuilder(i).getMemoryDataParamBuilder.setBatchSize(batchSize(layer) + 1)
+      case "CoSData" => out.getLayerBuilder(i).getCosDataParamBuilder.setBatchSize(batchSize(layer) + 1)
+      case _ =>
+    }
+    out.build()
+  }
+
+  /** Records of a batch of a data layer; 0 where the layer says nothing. */
+  def batchSize(layer: LayerParameter): Int = layer.getType match {
+    case "MemoryData" => layer.getMemoryDataParam.getBatchSize
+    case "CoSData" => layer.getCosDataParam.getBatchSize
+    case _ => layer.getDataParam.getBatchSize
   }
 
   /** The same data layer over other records. */
@@ -68,25 +125,24 @@ private[caffe] object Nets {
   }
 
   private def asDataLayer(layer: LayerParameter): LayerParameter = {
-    requireLmdbClass(layer)
     val memory = layer.getMemoryDataParam
     val data = DataParameter.newBuilder().setBackend(DataParameter.DB.LMDB).setSource(memory.getSource)
       .setBatchSize(memory.getBatchSize)
-    withLocalSource(layer.toBuilder.setType("Data").clearMemoryDataParam().clearSourceClass().setDataParam(data).build())
+    val plain = layer.toBuilder.setType("Data").clearMemoryDataParam().clearSourceClass().setDataParam(data).build()
+    withLocalSource(plain, resize = false)
   }
 
-  def requireLmdbClass(layer: LayerParameter): Unit = {
+  def requireSourceClass(layer: LayerParameter): Unit =
     if (!layer.hasSourceClass) {
-      throw new IllegalArgumentException(s"${describe(layer)} has no source_class, so Spark cannot feed it; add  " +
-        s"source_class: \"$LmdbClass\"  and a source, or use a Data layer")
+      throw new IllegalArgumentException(s"${describe(layer)} has no source_class, so Spark cannot feed it; add, for " +
+        s"example,  source_class: \"$LmdbClass\"  and a source, or use a Data layer")
     }
-    if (layer.getSourceClass != LmdbClass) {
-      throw new IllegalArgumentException(s"${describe(layer)} reads through ${layer.getSourceClass}, which is not " +
-        s"supported by this version; it reads $LmdbClass and Data layers")
-    }
-  }
 
-  private def withLocalSource(layer: LayerParameter): LayerParameter = {
+  private def withLocalSource(layer: LayerParameter, resize: Boolean): LayerParameter = {
+    if (resize) {
+      throw new IllegalArgumentException(s"${describe(layer)} does not say to which size -resize goes; use a MemoryData " +
+        s"layer with  source_class: \"$LmdbClass\"")
+    }
     val data = layer.getDataParam
     if (data.getSource.isEmpty) throw new IllegalArgumentException(s"${describe(layer)} has no source")
     if (data.getBatchSize == 0) throw new IllegalArgumentException(s"${describe(layer)} has no batch_size")
@@ -103,17 +159,23 @@ private[caffe] object Nets {
         "needs; copy it to the same folder of every host and name that")
   }
 
-  private def withLocalMean(layer: LayerParameter): LayerParameter =
-    if (!layer.hasTransformParam || !layer.getTransformParam.hasMeanFile) layer
-    else {
-      val name = layer.getTransformParam.getMeanFile
-      val here = Storage.localName(name).map(Paths.get("").toAbsolutePath.resolve(_).normalize())
-      here.filter(Files.exists(_)).fold(layer) { file =>
-        val changed = layer.toBuilder
-        changed.getTransformParamBuilder.setMeanFile(file.toString)
-        changed.build()
+  private def withLocalMean(layer: LayerParameter): LayerParameter = withMeanFiles(layer) { name =>
+    Storage.localName(name).map(Paths.get("").toAbsolutePath.resolve(_).normalize()).filter(Files.exists(_)).map(_.toString)
+  }
+
+  /** The layer with those of its mean files replaced for which `change` gives another name. */
+  def withMeanFiles(layer: LayerParameter)(change: String => Option[String]): LayerParameter = {
+    val out = layer.toBuilder
+    if (layer.getTransformParam.hasMeanFile) {
+      change(layer.getTransformParam.getMeanFile).foreach(out.getTransformParamBuilder.setMeanFile(_))
+    }
+    for ((top, i) <- layer.getCosDataParam.getTopList.asScala.zipWithIndex if top.getTransformParam.hasMeanFile) {
+      change(top.getTransformParam.getMeanFile).foreach { name =>
+        out.getCosDataParamBuilder.getTopBuilder(i).getTransformParamBuilder.setMeanFile(name)
       }
     }
+    out.build()
+  }
 
   def describe(layer: LayerParameter): String = s"layer ${layer.getName} (${layer.getType})"
 

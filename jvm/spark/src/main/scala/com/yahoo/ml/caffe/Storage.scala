@@ -7,7 +7,12 @@ import java.nio.file.{Files, Paths, Path => LocalPath}
 import java.util.UUID
 
 import org.apache.hadoop.conf.Configuration
+<<<<<<< HEAD
 import org.apache.hadoop.fs.{FSDataOutputStream, FileContext, FileSystem, LocalFileSystem, Options, Path, UnsupportedFileSystemException}
+=======
+import org.apache.hadoop.fs.{FileContext, FileSystem, LocalFileSystem, Options, Path, UnsupportedFileSystemException}
+import org.apache.spark.SparkEnv
+>>>>>>> 222aa27 (jvm: rows of Spark as data: SequenceFiles, DataFrames, CoSData, sources of users; the tools; several workers in an executor)
 
 import scala.util.control.NonFatal
 
@@ -58,6 +63,7 @@ private[caffe] final class Storage(configuration: Configuration) {
     finally out.close()
   }
 
+<<<<<<< HEAD
   def deleteFolder(folder: Path): Unit = fileSystem(folder).delete(folder, true)
 
   /** A new file that can be read while it grows. */
@@ -70,6 +76,13 @@ private[caffe] final class Storage(configuration: Configuration) {
 
   def readBytes(path: Path): Array[Byte] = {
     val in = new DataInputStream(fileSystem(path).open(path))
+=======
+  def readText(path: Path): String = new String(readBytes(path), UTF_8)
+
+  def readBytes(path: Path): Array[Byte] = {
+    val fs = fileSystem(path)
+    val in = new DataInputStream(fs.open(path))
+>>>>>>> 222aa27 (jvm: rows of Spark as data: SequenceFiles, DataFrames, CoSData, sources of users; the tools; several workers in an executor)
     try in.readAllBytes()
     finally in.close()
   }
@@ -103,6 +116,14 @@ private[caffe] final class Storage(configuration: Configuration) {
       }
     }
 
+  /** The full path of an input that `what` names; an error if there is nothing. May have Hadoop's wildcards. */
+  def existing(name: String, what: String): Path = {
+    val path = resolve(name)
+    val found = fileSystem(path).globStatus(path)
+    if (found == null || found.isEmpty) throw new FileNotFoundException(s"$what: the source $path does not exist")
+    path
+  }
+
   /** The full path of what a user wrote: `file:` means this machine, everything else is the Hadoop configuration's. */
   def resolve(name: String): Path =
     if (name.startsWith("file:")) {
@@ -130,9 +151,19 @@ private[caffe] object Storage {
 
   /** A local folder for the length of `body`. */
   def withTemporaryFolder[A](body: LocalPath => A): A = {
-    val folder = Files.createTempDirectory("caffeonspark-task-")
+    val folder = temporaryFolder()
     try body(folder)
     finally delete(folder)
+  }
+
+  def temporaryFolder(): LocalPath = Files.createTempDirectory(localFolder, "caffeonspark-task-")
+
+  /** Where Spark wants large temporary files on this host. */
+  private def localFolder: LocalPath = {
+    val named = Seq("LOCAL_DIRS", "SPARK_LOCAL_DIRS").flatMap(sys.env.get(_)) ++
+      Option(SparkEnv.get).flatMap(_.conf.getOption("spark.local.dir"))
+    named.flatMap(_.split(',')).map(name => Paths.get(name.trim)).find(Files.isWritable(_))
+      .getOrElse(Paths.get(System.getProperty("java.io.tmpdir")))
   }
 
   def delete(folder: LocalPath): Unit = if (Files.exists(folder)) {

@@ -18,6 +18,8 @@ private[caffe] final case class TrainJob(
     snapshotBase: String,
     weights: Seq[String],
     state: String,
+    rows: Seq[RowLayer],
+    engineOptions: Map[String, String],
     hadoop: HadoopSettings,
     progress: Option[ProgressChannel.Address],
     stopping: Option[EarlyStopping]) {

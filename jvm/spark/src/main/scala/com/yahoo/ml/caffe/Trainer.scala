@@ -16,16 +16,21 @@ import scala.concurrent.duration._
 private[caffe] final case class Trained(rounds: Seq[Round], points: Seq[TrainingPoint], summary: Seq[String])
 
 /** The driver's side of a training run. */
-private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boolean) {
+private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boolean, sources: Seq[DataSource[_, _]]) {
   import Trainer._
 
   private val storage = new Storage(sc.hadoopConfiguration)
   private val solver = conf.solverParameter
+  private val workers = conf.clusterSize * conf.devices
+  private val trainState = Nets.trainState(solver, conf.netParam)
+  private val testStates = Nets.testStates(solver, conf.testNetParam)
+  private val separateNets = solver.hasTrainNet || solver.hasTrainNetParam || solver.getTestNetCount > 0 ||
+    solver.getTestNetParamCount > 0
 
   /** Trains and writes the model. */
   def run(): Trained = {
     requireSettings()
-    val placement = Cluster.place(sc, conf.clusterSize)
+    val placement = Cluster.place(sc, conf.clusterSize, conf.devices)
     val secret = new Array[Byte](SecretBytes)
     new SecureRandom().nextBytes(secret)
     val settings = sc.getConf
@@ -65,8 +70,13 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
       if (conf.snapshotModelFile.nonEmpty) conf.snapshotModelFile.split(',').map(_.trim).filter(_.nonEmpty).toSeq
       else (0 until solver.getWeightsCount).flatMap(solver.getWeights(_).split(',')).map(_.trim).filter(_.nonEmpty)
     TrainJob(
+<<<<<<< HEAD
       id = id,
       world = conf.clusterSize,
+=======
+      id = UUID.randomUUID().toString,
+      world = workers,
+>>>>>>> 222aa27 (jvm: rows of Spark as data: SequenceFiles, DataFrames, CoSData, sources of users; the tools; several workers in an executor)
       solver = solverForEngine().toByteArray,
       validate = validate,
       secret = secret,
@@ -77,27 +87,47 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
       snapshotBase = snapshotBase(model, solver).toString,
       weights = weights.map(storage.resolve(_).toString),
       state = if (conf.snapshotStateFile.isEmpty) "" else storage.resolve(conf.snapshotStateFile).toString,
+      rows = rowSources.map { case (layer, _) => layer },
+      engineOptions = Map("data_threads" -> Inference.dataThreads(conf, placement.executorCores / conf.devices).toString) ++
+        (if (conf.resize) Seq("resize" -> "1") else Nil),
       hadoop = new HadoopSettings(sc.hadoopConfiguration),
       progress = progress,
       stopping = if (validate) EarlyStopping.from(sc.getConf) else None)
   }
 
+  /** The layers that are fed with rows, each with its source. In a net that both phases share, a layer of both is one. */
+  private lazy val rowSources: Seq[(RowLayer, DataSource[_, _])] = {
+    def of(isTrain: Boolean): Seq[(RowLayer, DataSource[_, _])] = {
+      val (net, states) = if (isTrain) (conf.netParam, Seq(trainState)) else (conf.testNetParam, testStates)
+      Nets.rowLayers(net, states, conf.resize).map { i =>
+        val source = sources.find(s => s.isTrain == isTrain && s.layerId == i).getOrElse(DataSource.ofLayer(conf, i, isTrain))
+        (RowLayer(tag(i, isTrain), Nets.describe(net.getLayer(i)), source.describe), source)
+      }
+    }
+    val train = of(isTrain = true)
+    train ++ (if (validate) of(isTrain = false).filterNot { case (layer, _) => train.exists(_._1.tag == layer.tag) } else Nil)
+  }
+
+  private def tag(layer: Int, isTrain: Boolean): Int =
+    if (isTrain || !separateNets) layer else conf.netParam.getLayerCount + layer
+
   /** The networks inside, with local absolute paths; without test nets where there is no validation. */
   private def solverForEngine(): SolverParameter = {
-    val states = Nets.trainState(solver, conf.netParam) +:
-      (if (validate) Seq(Nets.testState(solver, conf.testNetParam)) else Nil)
     val out = solver.toBuilder.clearNet().clearNetParam().clearTrainNet().clearTrainNetParam().clearTestNet()
       .clearTestNetParam().clearWeights()
     if (solver.getRandomSeed < 0) {
       out.setRandomSeed(new SecureRandom().nextInt(Int.MaxValue).toLong)
       log.info("random_seed is {}", out.getRandomSeed)
     }
-    val separate = solver.hasTrainNet || solver.hasTrainNetParam || solver.getTestNetCount > 0 ||
-      solver.getTestNetParamCount > 0
-    if (separate) {
-      out.setTrainNetParam(Nets.forEngine(conf.netParam, states.take(1)))
-      if (validate) out.addTestNetParam(Nets.forEngine(conf.testNetParam, states.drop(1)))
-    } else out.setNetParam(Nets.forEngine(conf.netParam, states))
+    if (separateNets) {
+      out.setTrainNetParam(Nets.forEngine(conf.netParam, Seq(trainState), conf.resize, tag(_, isTrain = true)))
+      if (validate) {
+        out.addTestNetParam(Nets.forEngine(conf.testNetParam, testStates, conf.resize, tag(_, isTrain = false)))
+      }
+    } else {
+      val states = if (validate) trainState +: testStates else Seq(trainState)
+      out.setNetParam(Nets.forEngine(conf.netParam, states, conf.resize, tag(_, isTrain = true)))
+    }
     if (!validate) out.clearTestIter().clearTestInterval().clearTestState()
     out.build()
   }
@@ -105,8 +135,9 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
   private def submit(job: TrainJob, placement: Placement): Seq[WorkerReport] = {
     log.info(s"training ${job.id}: ${job.world} worker(s), model ${job.model}")
     // The shuffle makes this a map stage: Spark runs a failed barrier map stage again, but never a barrier result stage.
-    val workers = placement(sc.parallelize(0 until job.world, job.world)).barrier().mapPartitions(_ => Worker.run(job))
-    val results = workers.map(bytes => (0, bytes)).partitionBy(new HashPartitioner(1)).values.collectAsync()
+    val rows = RowSpool.partition(sc, rowSources.map { case (layer, source) => (layer.tag, source.rows(sc)) }, job.world)
+    val barrier = placement(rows).barrier().mapPartitions(part => Worker.run(job, part))
+    val results = barrier.map(bytes => (0, bytes)).partitionBy(new HashPartitioner(1)).values.collectAsync()
     val decoded = Failures.explained(await(results, job.world)).map(Results.decode[WorkerReport](_))
     decoded.collectFirst { case Left(failure) => failure }.foreach(failure => throw failure.exception)
     decoded.collect { case Right(report) => report }.sortBy(_.rank)

@@ -190,7 +190,7 @@ private[caffe] object Training {
   private def batchSize(solver: SolverParameter): Long = {
     val net = if (solver.hasTrainNetParam) solver.getTrainNetParam else solver.getNetParam
     val layer = Nets.dataLayer(net, Nets.trainState(solver, net))
-    if (layer < 0) 0L else net.getLayer(layer).getDataParam.getBatchSize.toLong
+    if (layer < 0) 0L else Nets.batchSize(net.getLayer(layer)).toLong
   }
 
   def line(iteration: Long, end: Long, loss: Double, rate: Double, imagesPerSecond: Double, secondsLeft: Double): String = {

@@ -7,7 +7,7 @@ import java.util.Base64
 import caffe.Caffe.SolverParameter
 import com.yahoo.ml.caffe.engine.{Communicator, Library, Solver}
 import org.apache.hadoop.fs.Path
-import org.apache.spark.{BarrierTaskContext, SparkEnv}
+import org.apache.spark.{BarrierTaskContext, InterruptibleIterator, SparkEnv}
 
 import scala.jdk.CollectionConverters._
 
@@ -15,7 +15,8 @@ import scala.jdk.CollectionConverters._
  * One worker of a training run: a task of the barrier stage. All workers pass the same three gatherings: where everyone
  * runs, whether everyone is ready, and how it ended; so one worker's mistake is every worker's result, with its cause.
  */
-private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, folder: LocalPath) {
+private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, folder: LocalPath,
+    rows: Iterator[(Int, Array[Byte])]) {
   import Worker._
 
   private val rank = context.partitionId()
@@ -68,7 +69,8 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
   private def prepare(resources: Resources, from: String, ranksHere: Int): (String, Long) = {
     Library.load()
     resources.communicator = Communicator.create(GroupSettings.onWorker(job.group).asJava)
-    val message = HostFiles.prepare(solverParameter)
+    val files = RowSpool.write(new InterruptibleIterator(context, rows), job.rows, folder, job.world)
+    val message = HostFiles.withRows(HostFiles.prepare(solverParameter), files)
     val start =
       if (from == Fresh) starting(job.weights.map(new Path(_)), Option(job.state).filter(_.nonEmpty).map(new Path(_)))
       else {
@@ -76,7 +78,8 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
         starting(files.take(1), files.drop(1).headOption)
       }
     val threads = math.max(1, job.executorCores / ranksHere)
-    val options = Map("rank" -> rank.toString, "world" -> job.world.toString, "threads" -> threads.toString) ++ start
+    val options = Map("rank" -> rank.toString, "world" -> job.world.toString, "threads" -> threads.toString) ++
+      job.engineOptions ++ start
     resources.solver = Solver.create(message.toByteArray, options.asJava)
     resources.watch(context)
     (resources.communicator.localAddress, resources.solver.configHash)
@@ -115,8 +118,9 @@ private[caffe] object Worker {
   private val Done = "done"
   private val WatchMillis = 100L
 
-  def run(job: TrainJob): Iterator[Array[Byte]] = {
-    val result = Storage.withTemporaryFolder(folder => new Worker(job, BarrierTaskContext.get(), folder).run())
+  /** `rows` are those of this worker, each with the tag of its layer. */
+  def run(job: TrainJob, rows: Iterator[(Int, Array[Byte])]): Iterator[Array[Byte]] = {
+    val result = Storage.withTemporaryFolder(folder => new Worker(job, BarrierTaskContext.get(), folder, rows).run())
     Iterator(Results.encode(result))
   }
 

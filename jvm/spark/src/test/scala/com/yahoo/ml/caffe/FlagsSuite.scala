@@ -27,12 +27,6 @@ class FlagsSuite extends AnyFunSuite {
     assert(refused("-conf", "-train").contains("the flag -train follows"))
   }
 
-  test("flags whose function is missing are refused in one sentence") {
-    for (flag <- Seq("resize", "imageRoot", "labelFile", "captionFile", "vocabSize")) {
-      assert(refused(s"-$flag", "1") == s"-$flag is not supported by this version; leave it out")
-    }
-  }
-
   test("numbers must be numbers") {
     val flags = Flags.parse(Array("-clusterSize", "two"))
     assert(intercept[IllegalArgumentException](flags.int("clusterSize")).getMessage.contains("needs a number, not 'two'"))

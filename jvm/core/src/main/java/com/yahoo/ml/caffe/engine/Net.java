@@ -27,6 +27,14 @@ public final class Net extends Handle {
     return Native.netBlobNames(address());
   }
 
+  /**
+   * A net created with the option feed: the next batches hold the rows of a finished RowFile, each once. Returns their
+   * number.
+   */
+  public long feed(String layer, String path) throws IOException {
+    return Native.netFeed(address(), layer, path);
+  }
+
   /** Runs the next batch; returns its number of records, 0 after the last one. */
   public long forward() throws IOException {
     return Native.netForward(address());
@@ -35,6 +43,11 @@ public final class Net extends Handle {
   /** Keys of the records of the last batch. */
   public String[] recordKeys() throws IOException {
     return Native.netRecordKeys(address());
+  }
+
+  /** A blob's extents, outermost first. */
+  public int[] shape(String blob) throws IOException {
+    return Native.netBlobShape(address(), blob);
   }
 
   /** A blob after the last batch, row-major. */

@@ -30,6 +30,15 @@ final class Native {
 
   static native void sourceFree(long source);
 
+  static native long rowsCreate(String path, String name) throws IOException;
+
+  /** The first `size` bytes of a direct buffer: whole rows. */
+  static native void rowsAppend(long rows, java.nio.ByteBuffer bytes, int size) throws IOException;
+
+  static native long rowsFinish(long rows) throws IOException;
+
+  static native void rowsFree(long rows);
+
   static native long commCreate(String options) throws IOException;
 
   static native String commAddress(long comm);
@@ -73,9 +82,14 @@ final class Native {
 
   static native String[] netBlobNames(long net) throws IOException;
 
+  /** Returns the number of rows. */
+  static native long netFeed(long net, String layer, String path) throws IOException;
+
   static native long netForward(long net) throws IOException;
 
   static native String[] netRecordKeys(long net) throws IOException;
+
+  static native int[] netBlobShape(long net, String blob) throws IOException;
 
   static native float[] netBlobRead(long net, String blob) throws IOException;
 
