@@ -1,7 +1,7 @@
 #include "capi/comm.h"
 
 #include <string>
-#include <utility>
+#include <vector>
 
 #include "capi/status.h"
 #include "collective/communicator.h"
@@ -11,27 +11,9 @@ struct caffe_comm {
 };
 
 namespace caffe::capi {
-namespace {
-
-class GroupExchange : public Exchange {
- public:
-  explicit GroupExchange(Communicator& group) : group_(group) {}
-  int rank() const override { return group_.rank(); }
-  int world() const override { return group_.world(); }
-  void sum(float* values, size_t count) override { group_.allreduce_sum(values, count); }
-  void broadcast(void* data, size_t bytes, int root) override {
-    group_.broadcast(data, bytes, root);
-  }
-  double seconds() const override { return group_.stats().seconds_waited; }
-
- private:
-  Communicator& group_;
-};
-
-}  // namespace
 
 std::unique_ptr<Exchange> make_exchange(caffe_comm& comm) {
-  return std::make_unique<GroupExchange>(*comm.group);
+  return std::make_unique<GroupExchange<Communicator>>(*comm.group);
 }
 
 }  // namespace caffe::capi

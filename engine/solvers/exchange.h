@@ -19,4 +19,22 @@ class Exchange {
   virtual double seconds() const = 0;
 };
 
+// The exchange over a connected group (collective/communicator.h), which must outlive it. A
+// template because solvers do not know of groups.
+template <typename Group>
+class GroupExchange : public Exchange {
+ public:
+  explicit GroupExchange(Group& group) : group_(group) {}
+  int rank() const override { return group_.rank(); }
+  int world() const override { return group_.world(); }
+  void sum(float* values, size_t count) override { group_.allreduce_sum(values, count); }
+  void broadcast(void* data, size_t bytes, int root) override {
+    group_.broadcast(data, bytes, root);
+  }
+  double seconds() const override { return group_.stats().seconds_waited; }
+
+ private:
+  Group& group_;
+};
+
 }  // namespace caffe
