@@ -1,10 +1,12 @@
 #include "layers/layer.h"
 
+#include "core/memory.h"
 #include "layers/filler.h"
 
 namespace caffe {
 
 Blob& Layer::add_parameter(const Shape& shape, const FillerParameter& filler) {
+  require_countable(shape, "a parameter");
   auto blob = std::make_shared<Blob>(shape, context_.dtype);
   fill(filler, random_key(context_.seed, name(), blobs_.size()), *blob);
   blobs_.push_back(std::move(blob));

@@ -1,20 +1,17 @@
 #include "net/net.h"
 
 #include <algorithm>
-#include <chrono>
 #include <set>
 
+#include "core/clock.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "net/debug_info.h"
 #include "net/graph.h"
 #include "net/net_builder.h"
 
 namespace caffe {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 template <typename T>
 void fill_diff(const Blob& blob, float value) {
@@ -159,7 +156,9 @@ void Net::reshape_from(int first) {
   for (int i = first; i < layer_count(); ++i) {
     Layer& layer = *layers_[static_cast<size_t>(i)];
     with_label(layer, [&] {
-      layer.reshape(blobs_at(blobs_, bottom_ids(i)), blobs_at(blobs_, top_ids(i)));
+      const Blobs top = blobs_at(blobs_, top_ids(i));
+      layer.reshape(blobs_at(blobs_, bottom_ids(i)), top);
+      for (size_t j = 0; j < top.size(); ++j) require_countable(top[j]->shape(), concat("top ", j));
     });
   }
   collect_buffers();
@@ -175,7 +174,7 @@ const Plan& Net::plan_for(int first, int last) {
 }
 
 void Net::run_prepare(int first, int last) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   bool reshaped = false;
   for (Source& source : sources_) {
     if (source.layer < first || source.layer > last) continue;
@@ -207,8 +206,7 @@ int Net::forward_steps(int first, int last, double* loss) {
   const Plan& plan = plan_for(first, last);
   for (const Plan::Step& step : plan.steps()) {
     if (step.first < first || step.last > last) continue;
-    const auto start =
-        profile_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+    const auto start = profile_ ? Clock::now() : Clock::time_point();
     const int next = step.last + 1;
     call_back(Moment::kBeforeForward, step.first);
     const bool reshaped = reshaped_tops(step.first, [&] { step.implementation->forward(); });
@@ -264,8 +262,7 @@ void Net::backward(int first, int last) {
     call_back(Moment::kBeforeBackward, step->first);
     if (step->backward) {
       Layer& layer = *layers_[static_cast<size_t>(step->first)];
-      const auto start =
-          profile_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+      const auto start = profile_ ? Clock::now() : Clock::time_point();
       with_label(layer, [&] {
         CAFFE_REQUIRE(layer.has_backward() || !wants_gradient(step->first),
                       "has no gradient; set propagate_down: ",

@@ -14,7 +14,7 @@ std::string Solver::snapshot_name(const std::string& extension) const {
 
 // Says at the start, not after hours, that snapshots cannot be written.
 void Solver::check_snapshot_folder() const {
-  if (param_.snapshot() <= 0) return;
+  if (param_.snapshot() <= 0 || options_.rank != 0) return;
   CAFFE_REQUIRE(!param_.snapshot_prefix().empty(), "snapshot is set, so snapshot_prefix is needed");
   const std::string probe = param_.snapshot_prefix() + "_iter_0.tempfile";
   try {
@@ -30,6 +30,7 @@ void Solver::check_snapshot_folder() const {
 std::string Solver::snapshot() {
   const std::string model = snapshot_name(".caffemodel");
   const std::string state = snapshot_name(".solverstate");
+  if (options_.rank != 0) return model;
   const char* format = param_.snapshot_format() == SolverParameter::HDF5 ? "HDF5" : "binary proto";
   CAFFE_LOG_INFO("Snapshotting to ", format, " file ", model);
   CAFFE_LOG_INFO("Snapshotting solver state to ", format, " file ", state);

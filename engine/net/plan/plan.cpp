@@ -70,24 +70,42 @@ bool Plan::covers(int first, int last) const {
                      [&](const Step& s) { return inside(s) || outside(s); });
 }
 
+// A table with a row for each step, columns as wide as their widest cell; below a row, why faster
+// implementations were refused.
 std::string Plan::text() const {
-  std::string text;
+  std::vector<std::vector<std::string>> rows = {
+      {"layer (type)", "pass", "implementation", "kernel and layouts", "top", "bytes", "fused"}};
+  size_t total = 0;
   for (const Step& step : steps_) {
     const Operation& head = operations_[static_cast<size_t>(step.first)];
-    text += concat(head.layer->name(), " (", head.layer->type(), ")");
+    std::string fused, tops;
     for (int i = step.first + 1; i <= step.last; ++i) {
-      text += " + " + operations_[static_cast<size_t>(i)].layer->name();
+      fused += (fused.empty() ? "+ " : " + ") + operations_[static_cast<size_t>(i)].layer->name();
     }
-    text += concat(": ", step.implementation->name(), ", ", step.implementation->details());
     size_t bytes = 0;
-    for (const Blob* top : head.top)
-      text += concat(", top ", top->shape().str()), bytes += top->data().bytes();
-    if (step.backward) text += ", backward";
-    if (bytes > 0) text += concat(", ", bytes, " bytes");
-    text += "\n";
-    for (const std::string& reason : step.refused) text += "    refused " + reason + "\n";
+    for (const Blob* top : head.top) {
+      tops += (tops.empty() ? "" : ", ") + top->shape().str();
+      bytes += top->data().bytes();
+    }
+    total += bytes;
+    rows.push_back({concat(head.layer->name(), " (", head.layer->type(), ")"),
+                    step.backward ? "forward, backward" : "forward", step.implementation->name(),
+                    step.implementation->details(), tops, std::to_string(bytes), fused});
   }
-  return text;
+  std::vector<size_t> widths(rows[0].size());
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string text;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    std::string line;
+    for (size_t i = 0; i < rows[r].size(); ++i)
+      line += rows[r][i] + std::string(widths[i] - rows[r][i].size() + 2, ' ');
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+    if (r == 0) continue;
+    for (const std::string& reason : steps_[r - 1].refused) text += "    refused " + reason + "\n";
+  }
+  return text + concat("data of all tops: ", total, " bytes\n");
 }
 
 }  // namespace caffe
