@@ -150,7 +150,7 @@ class CaffeModel(JavaModel, _CaffeParams, _Readable, JavaMLWritable):
     @property
     def weights(self) -> bytes:
         """The content of the model file."""
-        return bytes(self._call_java("weights"))
+        return bytes(self._java_obj.weights())  # _call_java would take them for pickled values
 
     @property
     def inputNames(self) -> list[str]:  # noqa: N802

@@ -9,9 +9,8 @@ from caffeonspark import CaffeError, register_sql
 from caffeonspark.ml import CaffeModel
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.classification import LogisticRegression
-from pyspark.ml.linalg import Vectors, VectorUDT
+from pyspark.ml.functions import array_to_vector
 from pyspark.sql import SparkSession
-from pyspark.sql.functions import udf
 
 pytestmark = pytest.mark.spark
 
@@ -78,7 +77,7 @@ def test_it_answers_what_a_net_of_caffe_answers(files, frame, model):
 
 
 def test_batches_partitions_and_vectors_change_nothing(spark, files, frame, model):
-    vectors = frame.select("id", udf(Vectors.dense, VectorUDT())("features").alias("features"))
+    vectors = frame.select("id", array_to_vector("features").alias("features"))
     answered = model.setBatchSize(4).setVectorOutput(True).transform(vectors.repartition(3)).sort("id")
     got = np.array([row.prob.toArray() for row in answered.collect()])
     np.testing.assert_allclose(got, files[3]["prob"], rtol=0, atol=1e-6)
