@@ -89,11 +89,13 @@ void Buffer::invalidate_others(int index) {
   for (Slot& slot : slots_) slot.valid = false;
   slots_[static_cast<size_t>(index)].valid = true;
   zero_ = false;
+  ++version_;
 }
 
 void Buffer::set_zero() {
   for (Slot& slot : slots_) slot.valid = false;
   zero_ = true;
+  ++version_;
   if (pinned()) update(0);  // who holds a view sees it, and begin_pass takes what the view shows
 }
 

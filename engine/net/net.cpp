@@ -124,7 +124,7 @@ void Net::build_plan() {
       fill_diff<double>(*blobs_[i], loss_weights_[i]);
     }
   }
-  plan_ = std::make_unique<Plan>(operations(), PlanOptions{true, portable_only_});
+  plan_ = std::make_unique<Plan>(operations(), PlanOptions{true, portable_only_, kept_blobs()});
   ++plan_generation_;
   sources_.clear();
   for (int i = 0; i < layer_count(); ++i) {
@@ -150,6 +150,15 @@ std::vector<Operation> Net::operations() const {
   return operations;
 }
 
+// Those that are observed or part of the loss.
+std::vector<const Blob*> Net::kept_blobs() const {
+  std::vector<const Blob*> kept;
+  for (size_t i = 0; i < blobs_.size(); ++i) {
+    if (observed_[i] || loss_weights_[i] != 0) kept.push_back(blobs_[i].get());
+  }
+  return kept;
+}
+
 void Net::reshape() { reshape_from(0); }
 
 void Net::reshape_from(int first) {
@@ -168,7 +177,7 @@ void Net::reshape_from(int first) {
 const Plan& Net::plan_for(int first, int last) {
   if (!runs_layer_by_layer() && plan_->covers(first, last)) return *plan_;
   if (!unfused_plan_) {
-    unfused_plan_ = std::make_unique<Plan>(operations(), PlanOptions{false, portable_only_});
+    unfused_plan_ = std::make_unique<Plan>(operations(), PlanOptions{false, portable_only_, {}});
   }
   return *unfused_plan_;
 }

@@ -2,15 +2,17 @@
 
 #include <algorithm>
 
+#include "net/plan/folding.h"
+
 namespace caffe {
 namespace {
 
-// The layers right after operation `index` that work in place on its only top.
-std::vector<Layer*> in_place_followers(const std::vector<Operation>& operations, size_t index) {
-  const Operation& head = operations[index];
+// The layers from operation `next_index` on that work in place on the only top of `head`.
+std::vector<Layer*> in_place_followers(const std::vector<Operation>& operations,
+                                       const Operation& head, size_t next_index) {
   std::vector<Layer*> followers;
   if (head.top.size() != 1) return followers;
-  for (size_t i = index + 1; i < operations.size(); ++i) {
+  for (size_t i = next_index; i < operations.size(); ++i) {
     const Operation& next = operations[i];
     const bool in_place = next.bottom.size() == 1 && next.top.size() == 1 &&
                           next.bottom[0] == head.top[0] && next.top[0] == head.top[0] &&
@@ -44,23 +46,41 @@ std::unique_ptr<Implementation> choose(const Operation& operation, bool portable
 
 Plan::Plan(std::vector<Operation> operations, const PlanOptions& options)
     : operations_(std::move(operations)) {
-  for (size_t i = 0; i < operations_.size();) {
-    Operation operation = operations_[i];
-    if (options.fuse && !options.portable_only)
-      operation.fused = in_place_followers(operations_, i);
-    Step step;
-    step.first = static_cast<int>(i);
-    step.backward = operation.backward;
+  for (size_t i = 0; i < operations_.size();) i = add_step(i, options);
+}
+
+// Plans what runs as one from operation `index` on; returns the index after it.
+size_t Plan::add_step(size_t index, const PlanOptions& options) {
+  const bool fuses = options.fuse && !options.portable_only;
+  Operation operation = operations_[index];
+  size_t next = index + 1;
+  Step step;
+  step.first = static_cast<int>(index);
+  step.backward = operation.backward;
+  if (fuses && does_nothing(operation)) {
+    step.implementation = make_nothing();
+  } else {
+    std::unique_ptr<Folding> folding;
+    if (fuses) folding = Folding::find(operations_, index, options.kept);
+    if (folding) {
+      operation = folding->operation();
+      next = index + folding->size();
+    }
+    if (fuses) operation.fused = in_place_followers(operations_, operation, next);
     with_label(*operation.layer, [&] {
       while ((step.implementation = choose(operation, options.portable_only, &step.refused)) ==
              nullptr) {
         operation.fused.pop_back();
       }
     });
-    i += 1 + operation.fused.size();
-    step.last = static_cast<int>(i) - 1;
-    steps_.push_back(std::move(step));
+    if (folding) {
+      step.implementation = Folding::wrap(std::move(folding), std::move(step.implementation));
+    }
+    next += operation.fused.size();
   }
+  step.last = static_cast<int>(next) - 1;
+  steps_.push_back(std::move(step));
+  return next;
 }
 
 bool Plan::covers(int first, int last) const {
