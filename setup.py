@@ -37,5 +37,7 @@ commands = sorted(path.name for path in STAGE.glob("caffe/_native/bin/*"))
 setup(
     cmdclass={"build_py": BuildWithNatives, "bdist_wheel": PlatformWheel},
     distclass=BinaryDistribution,
-    entry_points={"console_scripts": [f"{name} = _caffe_commands:main" for name in commands]},
+    entry_points={
+        "console_scripts": [f"{name} = _caffe_commands:main" for name in commands] + ["draw_net = caffe.draw:main"]
+    },
 )

@@ -16,7 +16,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from caffeonspark._api import CaffeError, CaffeOnSpark, Config, DataSource
+try:
+    from caffeonspark._api import CaffeError, CaffeOnSpark, Config, DataSource
+except ModuleNotFoundError as error:
+    if error.name not in ("pyspark", "py4j"):
+        raise
+    raise ImportError(
+        "caffeonspark needs PySpark: run the program by spark-submit, or pip install 'caffeonspark[spark]'"
+    ) from None
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
