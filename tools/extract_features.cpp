@@ -36,13 +36,13 @@ class FeatureStore {
   void add_batch() {
     require_datum_shape();
     const Shape& shape = blob_.shape();
-    const int64_t rows = shape.legacy(0);
+    const int64_t rows = shape.extent_or_one(0);
     const int64_t length = rows == 0 ? 0 : shape.count() / rows;
     const float* values = blob_.data_as<float>();
     Datum datum;
-    datum.set_channels(static_cast<int>(shape.legacy(1)));
-    datum.set_height(static_cast<int>(shape.legacy(2)));
-    datum.set_width(static_cast<int>(shape.legacy(3)));
+    datum.set_channels(static_cast<int>(shape.extent_or_one(1)));
+    datum.set_height(static_cast<int>(shape.extent_or_one(2)));
+    datum.set_width(static_cast<int>(shape.extent_or_one(3)));
     for (int64_t row = 0; row < rows; ++row, values += length) {
       datum.mutable_float_data()->Assign(values, values + length);
       datum.SerializeToString(&value_);
@@ -66,7 +66,7 @@ class FeatureStore {
   // A Datum has channels, height and width, so that the blob may have four axes.
   void require_datum_shape() const {
     const Shape& shape = blob_.shape();
-    CAFFE_REQUIRE(shape.axes() <= 4 && shape.count() / std::max<int64_t>(1, shape.legacy(0)) <=
+    CAFFE_REQUIRE(shape.axes() <= 4 && shape.count() / std::max<int64_t>(1, shape.extent_or_one(0)) <=
                                            INT32_MAX / static_cast<int64_t>(sizeof(float)),
                   "blob ", name_, " has the shape ", shape.str(),
                   "; a record holds at most four axes (rows, channels, height, width) and 2 GiB");

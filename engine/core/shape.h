@@ -36,7 +36,10 @@ class Shape {
     return axis < 0 ? axis + axes() : axis;
   }
 
-  // Extent with missing leading axes counted as 1, as for blobs of the 4-D era: legacy(0) is num.
+  // Extent with missing trailing axes counted as 1: Caffe's num, channels, height, width.
+  int64_t extent_or_one(int axis) const { return axis < axes() ? (*this)[axis] : 1; }
+
+  // Extent with missing leading axes counted as 1, as files of the 4-D era store them.
   int64_t legacy(int index) const {
     const int axis = index - (4 - axes());
     return axes() > 4 ? (*this)[index] : axis < 0 ? 1 : (*this)[axis];

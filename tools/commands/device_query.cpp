@@ -87,7 +87,10 @@ void device_query(const Flags& flags) {
 
 const char* const kAbout =
     "Prints what nets can run on: the processor, the instruction sets by which implementations "
-    "are chosen, how many cores this process may use, and how much memory there is.";
+    "are chosen, how many cores this process may use, and how much memory there is.\n"
+    "\n"
+    "example:\n"
+    "caffe device_query";
 
 }  // namespace
 
