@@ -48,13 +48,8 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
 
   /** Trains on all workers; the model is written where the source's configuration says. */
   def train[T1, T2](source: DataSource[T1, T2]): Unit = {
-<<<<<<< HEAD
-    CaffeOnSpark.requireNative(source)
-    remember(new Trainer(sc, source.conf, validate = false).run())
-=======
     CaffeOnSpark.requireSource(source)
-    summary = new Trainer(sc, source.conf, validate = false, Seq(source)).run().summary
->>>>>>> 222aa27 (jvm: rows of Spark as data: SequenceFiles, DataFrames, CoSData, sources of users; the tools; several workers in an executor)
+    remember(new Trainer(sc, source.conf, validate = false, Seq(source)).run())
   }
 
   /**
@@ -62,17 +57,10 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
    * output of the first test net.
    */
   def trainWithValidation[T1, T2](sourceTrain: DataSource[T1, T2], sourceValidation: DataSource[T1, T2]): DataFrame = {
-<<<<<<< HEAD
-    CaffeOnSpark.requireNative(sourceTrain)
-    CaffeOnSpark.requireNative(sourceValidation)
-    val rounds = remember(new Trainer(sc, sourceTrain.conf, validate = true).run()).rounds
-=======
     CaffeOnSpark.requireSource(sourceTrain)
     CaffeOnSpark.requireSource(sourceValidation)
-    val trained = new Trainer(sc, sourceTrain.conf, validate = true, Seq(sourceTrain, sourceValidation)).run()
-    summary = trained.summary
-    val rounds = trained.rounds
->>>>>>> 222aa27 (jvm: rows of Spark as data: SequenceFiles, DataFrames, CoSData, sources of users; the tools; several workers in an executor)
+    val trainer = new Trainer(sc, sourceTrain.conf, validate = true, Seq(sourceTrain, sourceValidation))
+    val rounds = remember(trainer.run()).rounds
     val names = rounds.headOption.map(_.outputs.map(_._1)).getOrElse(Nil)
     val schema = StructType(names.map(StructField(_, ArrayType(FloatType, containsNull = false), nullable = false)))
     val rows = rounds.map(round => Row.fromSeq(round.outputs.map(_._2.toSeq)))

@@ -81,14 +81,14 @@ private[caffe] final class NetRunner(job: InferenceJob, range: Option[(Long, Lon
 
   def outputNames: Seq[String] = net.outputNames.toSeq
 
-  def shape(blob: String): Seq[Int] = net.shape(blob).toSeq
+  def shape(blob: String): Seq[Int] = net.shape(blob).toSeq.map(_.toInt)
 
   /** The batches that are left of a store's range, or of the rows fed last. */
   def batches: Iterator[Batch] =
     Iterator.continually(net.forward()).takeWhile(_ > 0).map { rows =>
       val keys = net.recordKeys
       if (keys.length != rows) throw new CaffeException(s"${keys.length} record keys came with a batch of $rows")
-      new Batch(keys, job.blobs.map(name => name -> ((net.read(name), net.shape(name)))).toMap, job)
+      new Batch(keys, job.blobs.map(name => name -> ((net.read(name), shape(name).toArray))).toMap, job)
     }
 
   /**

@@ -7,12 +7,8 @@ import java.nio.file.{Files, Paths, Path => LocalPath}
 import java.util.UUID
 
 import org.apache.hadoop.conf.Configuration
-<<<<<<< HEAD
 import org.apache.hadoop.fs.{FSDataOutputStream, FileContext, FileSystem, LocalFileSystem, Options, Path, UnsupportedFileSystemException}
-=======
-import org.apache.hadoop.fs.{FileContext, FileSystem, LocalFileSystem, Options, Path, UnsupportedFileSystemException}
 import org.apache.spark.SparkEnv
->>>>>>> 222aa27 (jvm: rows of Spark as data: SequenceFiles, DataFrames, CoSData, sources of users; the tools; several workers in an executor)
 
 import scala.util.control.NonFatal
 
@@ -63,7 +59,6 @@ private[caffe] final class Storage(configuration: Configuration) {
     finally out.close()
   }
 
-<<<<<<< HEAD
   def deleteFolder(folder: Path): Unit = fileSystem(folder).delete(folder, true)
 
   /** A new file that can be read while it grows. */
@@ -76,13 +71,6 @@ private[caffe] final class Storage(configuration: Configuration) {
 
   def readBytes(path: Path): Array[Byte] = {
     val in = new DataInputStream(fileSystem(path).open(path))
-=======
-  def readText(path: Path): String = new String(readBytes(path), UTF_8)
-
-  def readBytes(path: Path): Array[Byte] = {
-    val fs = fileSystem(path)
-    val in = new DataInputStream(fs.open(path))
->>>>>>> 222aa27 (jvm: rows of Spark as data: SequenceFiles, DataFrames, CoSData, sources of users; the tools; several workers in an executor)
     try in.readAllBytes()
     finally in.close()
   }

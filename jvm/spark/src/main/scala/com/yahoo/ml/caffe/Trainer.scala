@@ -70,13 +70,8 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
       if (conf.snapshotModelFile.nonEmpty) conf.snapshotModelFile.split(',').map(_.trim).filter(_.nonEmpty).toSeq
       else (0 until solver.getWeightsCount).flatMap(solver.getWeights(_).split(',')).map(_.trim).filter(_.nonEmpty)
     TrainJob(
-<<<<<<< HEAD
       id = id,
-      world = conf.clusterSize,
-=======
-      id = UUID.randomUUID().toString,
       world = workers,
->>>>>>> 222aa27 (jvm: rows of Spark as data: SequenceFiles, DataFrames, CoSData, sources of users; the tools; several workers in an executor)
       solver = solverForEngine().toByteArray,
       validate = validate,
       secret = secret,

@@ -2,7 +2,7 @@ package com.yahoo.ml.caffe
 
 import java.nio.file.{Files, Path}
 
-import caffe.Caffe.NetParameter
+import caffe.Caffe.{LayerParameter, NetParameter}
 import com.yahoo.ml.caffe.tools.Pictures
 import org.apache.spark.ml.linalg.Vectors
 import org.apache.spark.sql.{DataFrame, SparkSession}
@@ -16,7 +16,8 @@ class RowFormatsSuite extends SparkTest {
     var outcome: org.scalatest.Outcome = org.scalatest.Canceled("not run")
     scratch { made =>
       folder = made
-      Files.write(folder.resolve("model"), NetParameter.newBuilder().setName("none").build().toByteArray)
+      val nothing = LayerParameter.newBuilder().setName("none").setType("Silence")
+      Files.write(folder.resolve("model"), NetParameter.newBuilder().addLayer(nothing).build().toByteArray)
       outcome = within(200)(super.withFixture(test))
     }
     outcome

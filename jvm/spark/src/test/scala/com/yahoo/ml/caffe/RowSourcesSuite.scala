@@ -2,6 +2,7 @@ package com.yahoo.ml.caffe
 
 import java.nio.file.{Files, Path}
 
+import caffe.Caffe.{BlobProto, NetParameter}
 import com.yahoo.ml.caffe.tools.{LMDB2DataFrame, LMDB2Sequence}
 import com.yahoo.ml.jcaffe.{FloatBlob, Mat, MatVector}
 import org.apache.spark.SparkContext
@@ -9,6 +10,8 @@ import org.apache.spark.ml.linalg.Vectors
 import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.{DataFrame, Row, SparkSession}
 import org.apache.spark.sql.functions.{col, udf}
+
+import scala.jdk.CollectionConverters._
 
 /** A user's own source, with batches collected in its own way. */
 class PixelsOfCsv(conf: Config, layerId: Int, isTrain: Boolean)
@@ -88,10 +91,15 @@ class RowSourcesSuite extends SparkTest {
     new Config(sc, (Seq("-conf", solver(folder, iterations, net = net).toString, "-model", s"file:$folder/$net.model",
       "-clusterSize", "2", "-features", "ip2,accuracy", "-label", "label") ++ more).toArray)
 
-  private def trained(sc: SparkContext, conf: Config): Array[Byte] = {
+  /** The weights; the model's file names its data layers, too. */
+  private def trained(sc: SparkContext, conf: Config): Seq[(String, java.util.List[BlobProto])] = {
     new CaffeOnSpark(sc).train(DataSource.getSource(conf, true))
-    Files.readAllBytes(java.nio.file.Paths.get(conf.modelPath.stripPrefix("file:")))
+    NetParameter.parseFrom(modelOf(conf)).getLayerList.asScala.toSeq.map(layer => (layer.getName, layer.getBlobsList))
+      .filterNot(_._2.isEmpty)
   }
+
+  private def modelOf(conf: Config): Array[Byte] =
+    Files.readAllBytes(java.nio.file.Paths.get(conf.modelPath.stripPrefix("file:")))
 
   /** id -> (ip2, label) */
   private def answers(sc: SparkContext, conf: Config): Map[String, (Seq[Float], Seq[Float])] = {
@@ -122,7 +130,8 @@ class RowSourcesSuite extends SparkTest {
           val before = temporaryFiles()
           val sc = session.sparkContext
           val stored = config(sc, folder, "net.prototxt", 10)
-          val model = trained(sc, stored)
+          val weights = trained(sc, stored)
+          val model = modelOf(stored)
           val expected = answers(sc, stored)
           val accuracy = new CaffeOnSpark(sc).test(DataSource.getSource(stored, false))
           assert(expected.size == 360)
@@ -136,7 +145,7 @@ class RowSourcesSuite extends SparkTest {
 
           /** Two workers reach the same weights, bit by bit; test and features give the same answers. */
           def same(name: String, conf: Config): Unit = {
-            assert(trained(sc, conf).sameElements(model), name)
+            assert(trained(sc, conf) == weights, name)
             val found = answers(sc, conf)
             assert(agree(found, expected), name)
             val means = new CaffeOnSpark(sc).test(DataSource.getSource(conf, false))
@@ -165,7 +174,7 @@ class RowSourcesSuite extends SparkTest {
               dataframe_column_select: "pixels as data" """))
           same("vectors", config(sc, folder, vector, 10))
 
-          own(session, folder, expected, model)
+          own(session, folder, expected, weights, model)
           assert(temporaryFiles() == before)
         }
       }
@@ -181,7 +190,8 @@ class RowSourcesSuite extends SparkTest {
   }
 
   /** Sources of users. */
-  private def own(session: SparkSession, folder: Path, expected: Map[String, (Seq[Float], Seq[Float])], model: Array[Byte]): Unit = {
+  private def own(session: SparkSession, folder: Path, expected: Map[String, (Seq[Float], Seq[Float])],
+      weights: Seq[(String, java.util.List[BlobProto])], model: Array[Byte]): Unit = {
     val sc = session.sparkContext
     def withModel(conf: Config): Config = {
       Files.write(java.nio.file.Paths.get(conf.modelPath.stripPrefix("file:")), model)
@@ -193,7 +203,7 @@ class RowSourcesSuite extends SparkTest {
       }.saveAsTextFile(s"file:$folder/$phase.csv")
     }
     val csv = net(folder, "csv.prototxt", memoryLayer("com.yahoo.ml.caffe.PixelsOfCsv", p => s"file:$folder/$p.csv"))
-    assert(trained(sc, config(sc, folder, csv, 10)).sameElements(model))
+    assert(trained(sc, config(sc, folder, csv, 10)) == weights)
     assert(agree(answers(sc, config(sc, folder, csv, 10)), expected))
     val reversed = expected.map { case (id, values) => id.reverse -> values }
     val backwards = net(folder, "own.prototxt", memoryLayer("com.yahoo.ml.caffe.BackwardsLmdb", p => s"file:$folder/digits_${p}_lmdb"))
