@@ -149,7 +149,7 @@ class RowSourcesSuite extends SparkTest {
             val found = answers(sc, conf)
             assert(agree(found, expected), name)
             val means = new CaffeOnSpark(sc).test(DataSource.getSource(conf, false))
-            assert(math.abs(means("accuracy").head - accuracy("accuracy").head) < 1e-9, name)
+            assert(math.abs(means("accuracy").head - accuracy("accuracy").head) < 1e-6, name) // floats of other batches
           }
 
           val seq = net(folder, "seq.prototxt", memoryLayer("com.yahoo.ml.caffe.SeqImageDataSource", p => s"file:$folder/$p.seq"))
