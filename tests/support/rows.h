@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "data/row_file.h"
 
 namespace caffe::testing {
@@ -40,7 +41,7 @@ inline std::string row_bytes(uint64_t order, const std::string& key, const std::
 inline std::string write_rows(const std::string& path, const std::vector<std::string>& values) {
   RowFileWriter file(path, "somewhere");
   for (size_t i = 0; i < values.size(); ++i) {
-    file.append(row_bytes(i, "r" + std::to_string(i), values[i]));
+    file.append(row_bytes(i, concat("r", i), values[i]));
   }
   file.finish();
   return path;

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "core/log.h"
 #include "net/net.h"
 #include "tools/common/flags.h"
 
@@ -35,3 +36,7 @@ Phase phase_flag(const Flags& flags);
 NetOptions net_options(const Flags& flags, Phase phase);
 
 }  // namespace caffe
+
+// Lines name the file in which Caffe has these commands: scripts look for it.
+#define CAFFE_COMMAND_LOG(...) \
+  ::caffe::log_line(::caffe::Severity::kInfo, "caffe.cpp", __LINE__, ::caffe::concat(__VA_ARGS__))

@@ -2,7 +2,6 @@
 
 #include <vector>
 
-#include "core/log.h"
 #include "io/prototxt.h"
 #include "tools/commands/commands.h"
 #include "tools/common/command.h"
@@ -40,7 +39,7 @@ class OutputSums {
                       "the outputs of the net changed their shape between ",
                       "batches; its records must have one shape");
         sums_[at].sum += values[i];
-        CAFFE_LOG_INFO("Batch ", batch, ", ", name(id), " = ", values[i]);
+        CAFFE_COMMAND_LOG("Batch ", batch, ", ", name(id), " = ", values[i]);
       }
     }
   }
@@ -48,8 +47,8 @@ class OutputSums {
   void report(int64_t batches) const {
     for (const Element& element : sums_) {
       const float mean = static_cast<float>(element.sum / static_cast<double>(batches));
-      CAFFE_LOG_INFO(name(element.blob), " = ", mean,
-                     loss_share(net_.loss_weight(element.blob), mean));
+      CAFFE_COMMAND_LOG(name(element.blob), " = ", mean,
+                        loss_share(net_.loss_weight(element.blob), mean));
     }
   }
 
@@ -72,17 +71,17 @@ void test(const Flags& flags) {
   const int64_t batches = flags.number("iterations", 1);
   NetOptions options = net_options(flags, TEST);
   options.forward_only = true;
-  CAFFE_LOG_INFO("Use CPU.");
+  CAFFE_COMMAND_LOG("Use CPU.");
   Net net(read_net(flags.text("model")), options);
   net.load_weights(flags.text("weights"));
-  CAFFE_LOG_INFO("Running for ", batches, " iterations.");
+  CAFFE_COMMAND_LOG("Running for ", batches, " iterations.");
   OutputSums outputs(net);
   double loss = 0;
   for (int64_t batch = 0; batch < batches; ++batch) {
     loss += net.forward();
     outputs.add_batch(batch);
   }
-  CAFFE_LOG_INFO("Loss: ", loss / static_cast<double>(batches));
+  CAFFE_COMMAND_LOG("Loss: ", loss / static_cast<double>(batches));
   outputs.report(batches);
 }
 

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "core/clock.h"
-#include "core/log.h"
 #include "io/prototxt.h"
 #include "tools/commands/commands.h"
 #include "tools/common/command.h"
@@ -30,7 +29,7 @@ void time_flags(Flags* flags) {
 // line says so.
 void report_layers(const Net& net, const std::vector<Net::LayerTime>& times, int64_t passes) {
   const auto mean = [&](double seconds) { return 1000 * seconds / static_cast<double>(passes); };
-  CAFFE_LOG_INFO("Average time per layer: ");
+  CAFFE_COMMAND_LOG("Average time per layer: ");
   for (const Plan::Step& step : net.plan().steps()) {
     const std::string& head = net.layers()[static_cast<size_t>(step.first)]->name();
     for (int i = step.first; i <= step.last; ++i) {
@@ -38,8 +37,8 @@ void report_layers(const Net& net, const std::vector<Net::LayerTime>& times, int
       std::ostringstream name;
       name << std::setfill(' ') << std::setw(10) << net.layers()[static_cast<size_t>(i)]->name();
       const std::string note = i == step.first ? "" : " (runs as part of " + head + ")";
-      CAFFE_LOG_INFO(name.str(), "\tforward: ", mean(time.forward), " ms.", note);
-      CAFFE_LOG_INFO(name.str(), "\tbackward: ", mean(time.backward), " ms.", note);
+      CAFFE_COMMAND_LOG(name.str(), "\tforward: ", mean(time.forward), " ms.", note);
+      CAFFE_COMMAND_LOG(name.str(), "\tbackward: ", mean(time.backward), " ms.", note);
     }
   }
 }
@@ -49,15 +48,15 @@ void time(const Flags& flags) {
   refuse_gpu(flags);
   apply_threads_flag(flags);
   const int64_t passes = flags.number("iterations", 1);
-  CAFFE_LOG_INFO("Use CPU.");
+  CAFFE_COMMAND_LOG("Use CPU.");
   Net net(read_net(flags.text("model")), net_options(flags, phase_flag(flags)));
   if (flags.given("weights")) net.load_weights(flags.text("weights"));
-  CAFFE_LOG_INFO("Performing Forward");
-  CAFFE_LOG_INFO("Initial loss: ", net.forward());
-  CAFFE_LOG_INFO("Performing Backward");
+  CAFFE_COMMAND_LOG("Performing Forward");
+  CAFFE_COMMAND_LOG("Initial loss: ", net.forward());
+  CAFFE_COMMAND_LOG("Performing Backward");
   net.backward();
-  CAFFE_LOG_INFO("*** Benchmark begins ***");
-  CAFFE_LOG_INFO("Testing for ", passes, " iterations.");
+  CAFFE_COMMAND_LOG("*** Benchmark begins ***");
+  CAFFE_COMMAND_LOG("Testing for ", passes, " iterations.");
   std::vector<Net::LayerTime> times(net.layers().size());
   net.profile(&times);
   const double waited_before = net.data_seconds();
@@ -73,18 +72,18 @@ void time(const Flags& flags) {
     const double both = milliseconds_since(start);
     forward += split;
     backward += both - split;
-    CAFFE_LOG_INFO("Iteration: ", pass + 1, " forward-backward time: ", both, " ms.");
+    CAFFE_COMMAND_LOG("Iteration: ", pass + 1, " forward-backward time: ", both, " ms.");
   }
   const double total = milliseconds_since(begin);
   const double count = static_cast<double>(passes);
   report_layers(net, times, passes);
-  CAFFE_LOG_INFO("Average Forward pass: ", forward / count, " ms.");
-  CAFFE_LOG_INFO("Average Backward pass: ", backward / count, " ms.");
-  CAFFE_LOG_INFO("Average Forward-Backward: ", total / count, " ms.");
-  CAFFE_LOG_INFO("Average wait for data: ", 1000 * (net.data_seconds() - waited_before) / count,
-                 " ms.");
-  CAFFE_LOG_INFO("Total Time: ", total, " ms.");
-  CAFFE_LOG_INFO("*** Benchmark ends ***");
+  CAFFE_COMMAND_LOG("Average Forward pass: ", forward / count, " ms.");
+  CAFFE_COMMAND_LOG("Average Backward pass: ", backward / count, " ms.");
+  CAFFE_COMMAND_LOG("Average Forward-Backward: ", total / count, " ms.");
+  CAFFE_COMMAND_LOG("Average wait for data: ", 1000 * (net.data_seconds() - waited_before) / count,
+                    " ms.");
+  CAFFE_COMMAND_LOG("Total Time: ", total, " ms.");
+  CAFFE_COMMAND_LOG("*** Benchmark ends ***");
 }
 
 const char* const kAbout =

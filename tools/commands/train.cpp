@@ -6,7 +6,6 @@
 #include <optional>
 
 #include "collective/sum_queue.h"
-#include "core/log.h"
 #include "core/random.h"
 #include "io/prototxt.h"
 #include "solvers/exchange.h"
@@ -76,7 +75,7 @@ void optimize(const SolverParameter& param, const Flags& flags, Worker* worker) 
   std::optional<GroupExchange<Communicator, SumQueue, Wire>> exchange;
   Solver solver(param, options);
   if (flags.given("snapshot")) {
-    CAFFE_LOG_INFO("Resuming from ", flags.text("snapshot"));
+    CAFFE_COMMAND_LOG("Resuming from ", flags.text("snapshot"));
     solver.restore(flags.text("snapshot"));
   }
   if (worker == nullptr) {
@@ -88,9 +87,9 @@ void optimize(const SolverParameter& param, const Flags& flags, Worker* worker) 
   }
   std::optional<ProgressBar> bar;
   if (options.rank == 0 && terminal_for_progress()) bar.emplace(solver);
-  CAFFE_LOG_INFO("Starting Optimization");
+  CAFFE_COMMAND_LOG("Starting Optimization");
   solver.solve();
-  CAFFE_LOG_INFO("Optimization Done.");
+  CAFFE_COMMAND_LOG("Optimization Done.");
 }
 
 // Threads of each worker; 0: its share of the cores.
@@ -107,8 +106,8 @@ void train(const Flags& flags) {
                 "; for many machines there is the Spark package");
   SignalRequests signals(flags.text("sigint_effect"), flags.text("sighup_effect"));
   const SolverParameter param = solver_parameter(flags);
-  CAFFE_LOG_INFO("Use CPU.");
-  CAFFE_LOG_INFO("Initializing solver from parameters: \n", print_text(param));
+  CAFFE_COMMAND_LOG("Use CPU.");
+  CAFFE_COMMAND_LOG("Initializing solver from parameters: \n", print_text(param));
   if (workers == 1) {
     apply_threads_flag(flags);
     optimize(param, flags, nullptr);
@@ -119,7 +118,7 @@ void train(const Flags& flags) {
   options.threads = threads_of_workers(flags);
   options.seed =
       param.random_seed() >= 0 ? static_cast<uint64_t>(param.random_seed()) : default_seed();
-  CAFFE_LOG_INFO("Starting ", workers, " workers.");
+  CAFFE_COMMAND_LOG("Starting ", workers, " workers.");
   run_workers(options, SignalRequests::next,
               [&](Worker& worker) { optimize(param, flags, &worker); });
 }

@@ -42,6 +42,12 @@ std::unique_ptr<Implementation> choose(const Operation& operation, bool portable
   return operation.fused.empty() ? make_portable(operation) : nullptr;
 }
 
+// Of the layout that the plan wants; memory is taken only when the net runs.
+size_t bytes_of(const Buffer& buffer) {
+  const LayoutPtr& layout = buffer.layout(buffer.preferred());
+  return layout ? layout->bytes() : static_cast<size_t>(buffer.count()) * size_of(buffer.dtype());
+}
+
 }  // namespace
 
 Plan::Plan(std::vector<Operation> operations, const PlanOptions& options)
@@ -105,7 +111,7 @@ std::string Plan::text() const {
     size_t bytes = 0;
     for (const Blob* top : head.top) {
       tops += (tops.empty() ? "" : ", ") + top->shape().str();
-      bytes += top->data().bytes();
+      bytes += bytes_of(top->data());
     }
     total += bytes;
     rows.push_back({concat(head.layer->name(), " (", head.layer->type(), ")"),
