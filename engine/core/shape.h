@@ -25,7 +25,10 @@ class Shape {
   int64_t count(int begin = 0, int end = -1) const {
     if (end < 0) end = axes();
     int64_t n = 1;
-    for (int i = begin; i < end; ++i) n *= (*this)[i];
+    for (int i = begin; i < end; ++i) {
+      CAFFE_REQUIRE(!__builtin_mul_overflow(n, (*this)[i], &n), "the shape ", str(),
+                    " has more elements than can be counted");
+    }
     return n;
   }
 
@@ -47,8 +50,13 @@ class Shape {
 
   std::string str() const {  // "2 3 4 4 (96)"
     std::string text;
-    for (const int64_t d : dims_) text += std::to_string(d) + " ";
-    return text + "(" + std::to_string(count()) + ")";
+    int64_t n = 1;
+    bool countable = true;
+    for (const int64_t d : dims_) {
+      text += std::to_string(d) + " ";
+      countable = countable && !__builtin_mul_overflow(n, d, &n);
+    }
+    return text + "(" + (countable ? std::to_string(n) : "too many") + ")";
   }
 
   void push_back(int64_t extent) { dims_.push_back(extent); }

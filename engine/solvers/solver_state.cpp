@@ -56,6 +56,9 @@ void Solver::restore(const std::string& state_path) {
                      state_path, " has ", state.history_size(), " history blobs; solver ",
                      param_.type(), " on this net needs ", history_.size(),
                      ". It was written by another net or solver type");
+  CAFFE_REQUIRE_CODE(state.iter() >= 0 && state.current_step() >= 0, ErrorCode::kData, state_path,
+                     " is damaged: it is at iteration ", state.iter(), " and step ",
+                     state.current_step());
   CAFFE_LOG_INFO("Restoring solver state from ", state_path);
   if (state.has_learned_net() && options_.weights.empty()) net_->load_weights(state.learned_net());
   for (int i = 0; i < state.history_size(); ++i) {
