@@ -1,5 +1,7 @@
 """Layers of Caffe's forks against OpenCV's dnn module and against their formulas written with numpy."""
 
+from pathlib import Path
+
 import caffe
 import cv2
 import numpy as np
@@ -61,11 +63,14 @@ def test_opencv_gives_the_same(make_net, kind, shape, more):
     inputs = {"data": values(*shape)}
     text = head(**inputs) + layer(kind, inputs, more)
     net = make_net(text, caffe.TEST)
+    weights = b""
     for blob in net.params.get("tested", []):
-        blob.data[...] = values(*blob.data.shape)
+        if blob.data.ndim > 0:  # OpenCV cannot read a scalar
+            blob.data[...] = values(*blob.data.shape)
     net.save("weights.caffemodel")
-    with open("weights.caffemodel", "rb") as file:
-        expected = opencv(text, inputs, file.read())
+    if any(blob.data.ndim > 0 for blob in net.params.get("tested", [])):
+        weights = Path("weights.caffemodel").read_bytes()
+    expected = opencv(text, inputs, weights)
     net.blobs["data"].data[...] = inputs["data"]
     np.testing.assert_allclose(net.forward()["out"], expected, rtol=1e-5, atol=1e-6)
 
@@ -73,15 +78,25 @@ def test_opencv_gives_the_same(make_net, kind, shape, more):
 def test_depthwise_convolutions_are_grouped_ones(make_net):
     """By all three names, with the vendor's kernels and without."""
     inputs = {"data": values(2, 16, 9, 9)}
-    settings = 'num_output: 16 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } bias_filler { value: 0.5 }'
-    results = [
-        ours(make_net, head(**inputs) + layer(kind, inputs, f"convolution_param {{ {settings} {group} }}"), inputs)
+    nets = [
+        make_net(
+            head(**inputs) + layer(kind, inputs, f"convolution_param {{ {group} kernel_size: 3 pad: 1 }}"), caffe.TEST
+        )
         for kind, group in [
-            ("Convolution", "group: 16"),
-            ("DepthwiseConvolution", "group: 16"),
+            ("Convolution", "num_output: 16 group: 16"),
+            ("DepthwiseConvolution", "num_output: 16 group: 16"),
+            ("ConvolutionDepthwise", "num_output: 16"),
             ("ConvolutionDepthwise", ""),
         ]
     ]
+    for blob in nets[0].params["tested"]:
+        blob.data[...] = values(*blob.data.shape)
+    nets[0].save("weights.caffemodel")
+    results = []
+    for net in nets:
+        net.copy_from("weights.caffemodel")
+        net.blobs["data"].data[...] = inputs["data"]
+        results.append(net.forward()["out"])
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
 
