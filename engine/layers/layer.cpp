@@ -12,6 +12,10 @@ Blob& Layer::add_parameter(const Shape& shape, const FillerParameter& filler) {
 }
 
 std::unique_ptr<Layer> create_layer(const LayerParameter& param, const RunContext& context) {
+  // Only a program with an interpreter, which is the Python module, registers this type.
+  CAFFE_REQUIRE(param.type() != "Python" || LayerRegistry::has(param.type()), "[layer ",
+                param.name(), " (Python)] is written in Python, which this program cannot run; ",
+                "make the net or solver in Python, with caffe.Net or caffe.get_solver");
   return LayerRegistry::get(param.type())(param, context);
 }
 

@@ -17,7 +17,14 @@ The classes of `com.yahoo.ml.caffe` are in a jar, which this package brings alon
 
 from importlib.metadata import version
 
-from caffeonspark._api import CaffeError, CaffeOnSpark, Config, DataSource, register_sql
+try:
+    from caffeonspark._api import CaffeError, CaffeOnSpark, Config, DataSource, register_sql
+except ModuleNotFoundError as error:
+    if error.name not in ("pyspark", "py4j"):
+        raise
+    raise ImportError(
+        "caffeonspark needs PySpark: run the program by spark-submit, or pip install 'caffeonspark[spark]'"
+    ) from None
 from caffeonspark._jar import announce_jar, jar_path, with_jar
 
 __version__ = version("caffeonspark")
