@@ -37,16 +37,16 @@ class Blob:
         """Number of elements."""
     @property
     def num(self) -> int:
-        """Extent 0 of a blob of at most 4 axes, counted from the last."""
+        """Extent 0 of a blob of at most 4 axes; axes that it does not have count as 1."""
     @property
     def channels(self) -> int:
-        """Extent 1 of 4, as num."""
+        """Extent 1, as num."""
     @property
     def height(self) -> int:
-        """Extent 2 of 4, as num."""
+        """Extent 2, as num."""
     @property
     def width(self) -> int:
-        """Extent 3 of 4, as num."""
+        """Extent 3, as num."""
     def reshape(self, *extents: int) -> None:
         """A new shape. Values are kept where the number of elements stays the same.
 

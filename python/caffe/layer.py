@@ -123,7 +123,7 @@ def _explained(label, error):
     message = f"{label} {type(error).__name__}: {error}\n\n{''.join(lines).rstrip()}"
     try:
         kind = type(type(error).__name__, (CaffeError, type(error)), {"__str__": lambda self: message})
-        explained = kind.__new__(kind, message)
+        explained = type(error).__new__(kind, message)
     except TypeError:  # a type that does not mix, or does not take a text
         explained = CaffeError(message)
     explained.code = error.code if isinstance(error, CaffeError) else "invalid_argument"

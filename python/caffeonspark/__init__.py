@@ -22,9 +22,15 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("pyspark", "py4j"):
         raise
-    raise ImportError(
-        "caffeonspark needs PySpark: run the program by spark-submit, or pip install 'caffeonspark[spark]'"
-    ) from None
+
+    def __getattr__(name: str):  # jar_path() and caffeonspark-submit need none
+        if name not in __all__:
+            raise AttributeError(f"module 'caffeonspark' has no attribute {name!r}")
+        raise ImportError(
+            f"caffeonspark.{name} needs PySpark: run the program by spark-submit, or pip install 'caffeonspark[spark]'"
+        )
+
+
 from caffeonspark._jar import announce_jar, jar_path, with_jar
 
 __version__ = version("caffeonspark")

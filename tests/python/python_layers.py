@@ -29,19 +29,29 @@ class Linear(caffe.Layer):
         self.blobs.add_blob(outputs, inputs)
         self.blobs.add_blob(outputs)
         self.blobs[0].data[...] = np.linspace(-1, 1, outputs * inputs).reshape(outputs, inputs)
-        self.weights = self.blobs[0].data  # a view that is held from here on
 
     def reshape(self, bottom, top):
         top[0].reshape(bottom[0].shape[0], self.blobs[0].shape[0])
 
     def forward(self, bottom, top):
-        top[0].data[...] = bottom[0].data @ self.weights.T + self.blobs[1].data
+        top[0].data[...] = bottom[0].data @ self.blobs[0].data.T + self.blobs[1].data
 
     def backward(self, top, propagate_down, bottom):
         self.blobs[0].diff[...] += top[0].diff.T @ bottom[0].data
         self.blobs[1].diff[...] += top[0].diff.sum(0)
         if propagate_down[0]:
-            bottom[0].diff[...] = top[0].diff @ self.weights
+            bottom[0].diff[...] = top[0].diff @ self.blobs[0].data
+
+
+class HoldingLinear(Linear):
+    """Holds views of what it was given in setup()."""
+
+    def setup(self, bottom, top):
+        super().setup(bottom, top)
+        self.weights, self.bottom = self.blobs[0].data, bottom[0].data
+
+    def forward(self, bottom, top):
+        top[0].data[...] = self.bottom @ self.weights.T
 
 
 class HalfSquare(caffe.Layer):

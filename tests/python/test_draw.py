@@ -128,7 +128,7 @@ def test_the_command(tmp_path):
 
 def test_the_command_upgrades_old_nets(tmp_path):
     (tmp_path / "old.prototxt").write_text(
-        'input: "x" input_dim: 1 layers { name: "r" type: RELU bottom: "x" top: "y" }'
+        'input: "x" input_shape { dim: 1 } layers { name: "r" type: RELU bottom: "x" top: "y" }'
     )
     assert draw_net("old.prototxt", "old.raw").returncode == 0
     assert "r\\n(ReLU)" in (tmp_path / "old.raw").read_text()

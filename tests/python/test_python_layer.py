@@ -130,6 +130,20 @@ def test_parameters_are_saved_loaded_and_shared(make_net):
     assert (third.params["lin"][0].data == 5).all()
 
 
+@pytest.mark.parametrize("observed", [None, []], ids=["all observed", "production plan"])
+def test_views_that_a_layer_holds_are_true(make_net, observed):
+    inner = 'layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 16 weight_filler { type: "xavier" } } }'
+    net = make_net(
+        net_of(inner, layer("HoldingLinear", ["ip"], ["out"], "2", name="lin"), shape=(4, 3)), observed=observed
+    )
+    for factor in (1, -2):
+        net.params["lin"][0].data[...] *= factor
+        data = np.random.default_rng(factor + 9).normal(size=(4, 3)).astype(np.float32)
+        out = net.forward(data=data)["out"]
+        expected = data @ net.params["ip"][0].data.T @ net.params["lin"][0].data.T
+        np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
+
+
 def learning_net(python):
     """A small regression, with the Python layers or with those of the engine that do the same."""
     inner = layer("Linear", ["data"], ["ip"], "2", "param { lr_mult: 1 } param { lr_mult: 2 }", name="ip")

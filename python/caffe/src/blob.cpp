@@ -59,7 +59,7 @@ int64_t legacy(const BlobHandle& handle, int axis) {
   const Shape shape = shape_of(handle);
   CAFFE_REQUIRE(shape.axes() <= 4, "a blob of shape ", shape.str(),
                 " has no num, channels, height and width; use shape");
-  return shape.extent_or_one(axis);
+  return axis < shape.axes() ? shape[axis] : 1;
 }
 
 void reshape(const BlobHandle& handle, const py::args& extents) {
@@ -102,16 +102,14 @@ void bind_blob(py::module_& module) {
           "Number of elements.")
       .def_property_readonly(
           "num", [](const BlobHandle& handle) { return legacy(handle, 0); },
-          "Extent 0 of a blob of at most 4 axes, counted from the last.")
+          "Extent 0 of a blob of at most 4 axes; axes that it does not have count as 1.")
       .def_property_readonly(
           "channels", [](const BlobHandle& handle) { return legacy(handle, 1); },
-          "Extent 1 of 4, as num.")
+          "Extent 1, as num.")
       .def_property_readonly(
-          "height", [](const BlobHandle& handle) { return legacy(handle, 2); },
-          "Extent 2 of 4, as num.")
+          "height", [](const BlobHandle& handle) { return legacy(handle, 2); }, "Extent 2, as num.")
       .def_property_readonly(
-          "width", [](const BlobHandle& handle) { return legacy(handle, 3); },
-          "Extent 3 of 4, as num.")
+          "width", [](const BlobHandle& handle) { return legacy(handle, 3); }, "Extent 3, as num.")
       .def("reshape", &reshape,
            "reshape(*extents): a new shape. Values are kept where the number of elements stays the "
            "same. The net follows "
