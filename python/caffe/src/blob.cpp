@@ -59,7 +59,7 @@ int64_t legacy(const BlobHandle& handle, int axis) {
   const Shape shape = shape_of(handle);
   CAFFE_REQUIRE(shape.axes() <= 4, "a blob of shape ", shape.str(),
                 " has no num, channels, height and width; use shape");
-  return axis < shape.axes() ? shape[axis] : 1;
+  return shape.extent_or_one(axis);
 }
 
 void reshape(const BlobHandle& handle, const py::args& extents) {
