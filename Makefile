@@ -1,5 +1,5 @@
 # Each line runs a script of ci/, which says what it does; README.md lists them.
-.PHONY: build test test-fast demo bench format lint clean help
+.PHONY: build test test-fast demo bench format lint docs clean help
 
 help:
 	@echo "make demo        build, then train, test and use a net on two Spark executors"
@@ -7,6 +7,7 @@ help:
 	@echo "make build       install what is missing, then fill dist/ and .venv"
 	@echo "make bench       compare training speed with the reference"
 	@echo "make format lint write the code style; check style and dependencies"
+	@echo "make docs        write docs/reference/layers.md and solver.md from the sources"
 	@echo "make clean       remove build/, dist/ and .venv"
 
 build:
@@ -23,5 +24,7 @@ format:
 	@ci/format.sh
 lint:
 	@ci/lint.sh
+docs:
+	@python3 ci/docs.py
 clean:
 	@ci/clean.sh

@@ -41,6 +41,7 @@ setup(
         "console_scripts": [
             *(f"{name} = _caffe_commands:main" for name in commands),
             "caffeonspark-submit = caffeonspark.submit:main",
+            "draw_net = caffe.draw:main",
         ]
     },
 )

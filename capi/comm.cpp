@@ -1,8 +1,7 @@
 #include "capi/comm.h"
 
-#include <chrono>
 #include <string>
-#include <utility>
+#include <vector>
 
 #include "capi/options.h"
 #include "capi/status.h"
@@ -16,53 +15,9 @@ struct caffe_comm {
 };
 
 namespace caffe::capi {
-namespace {
-
-// Sums of gradients run in a thread of their own; all else in the caller's.
-class GroupExchange : public Exchange {
- public:
-  GroupExchange(Communicator& group, Wire wire) : group_(group), wire_(wire), queue_(group) {}
-  int rank() const override { return group_.rank(); }
-  int world() const override { return group_.world(); }
-  void sum(float* values, size_t count) override {
-    timed([&] { group_.allreduce_sum(values, count); });
-  }
-  void broadcast(void* data, size_t bytes, int root) override {
-    timed([&] { group_.broadcast(data, bytes, root); });
-  }
-  uint64_t start_sum(float* values, size_t count) override {
-    return queue_.push(values, count, wire_);
-  }
-  bool done(uint64_t sum) override { return queue_.done(sum); }
-  void wait(uint64_t sum) override {
-    timed([&] { queue_.wait(sum); });
-  }
-  bool rounds() const override { return wire_ != Wire::kFloat32; }
-  void abandon(const Error& cause) noexcept override {
-    const bool cancelled = cause.code() == ErrorCode::kCancelled;
-    group_.abort(cause.message(), cancelled ? cause.code() : ErrorCode::kCommunication);
-    queue_.drain();
-  }
-  double seconds() const override { return seconds_; }
-
- private:
-  template <typename Work>
-  void timed(const Work& work) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  }
-
-  Communicator& group_;
-  const Wire wire_;
-  SumQueue queue_;
-  double seconds_ = 0;
-};
-
-}  // namespace
 
 std::unique_ptr<Exchange> make_exchange(caffe_comm& comm) {
-  return std::make_unique<GroupExchange>(*comm.group, comm.wire);
+  return std::make_unique<GroupExchange<Communicator, SumQueue, Wire>>(*comm.group, comm.wire);
 }
 
 }  // namespace caffe::capi

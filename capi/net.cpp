@@ -27,6 +27,7 @@ caffe::NetOptions net_options(const Options& options, int phase) {
   result.level = static_cast<int>(options.integer("level", 0, INT32_MIN));
   result.stages = caffe::capi::split_list(options.text("stages"));
   result.observed = caffe::capi::split_list(options.text("observe"));
+  result.forward_only = true;  // this interface has no backward for nets
   CAFFE_REQUIRE(options.has("begin") == options.has("end"),
                 "caffe_net_create: the options begin and end go together");
   result.data.fed = options.flag("feed");

@@ -5,8 +5,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 "$ROOT/ci/build.sh"
 if [ "${1:-}" = --peers ]; then
   shift
-  say "bench: installing PyTorch and OpenCV, the peers, into .venv"
-  quietly "$BUILD/logs/pip-peers.log" "$VENV/bin/python" -m pip install -q torch 'opencv-python-headless<5'
+  say "bench: installing PyTorch, the peer, into .venv"
+  quietly "$BUILD/logs/pip-peers.log" "$VENV/bin/python" -m pip install -q torch
 fi
 say "bench: benchmarks/run.py"
 exec "$VENV/bin/python" "$ROOT/benchmarks/run.py" "$@"

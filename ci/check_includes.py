@@ -22,7 +22,7 @@ ALLOWED = {
     "collective": {"core"},
     "capi": ENGINE | {"collective"},
     "jvm": {"capi"},
-    "tools": ENGINE,
+    "tools": ENGINE | {"collective"},
     "python": ENGINE,
 }
 INCLUDE = re.compile(r'\s*#\s*include\s*"([^"]+)"')

@@ -3,6 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 OUT=${OUT:-$BUILD/test-results/fuzz}
 mkdir -p "$OUT"
+cd "$ROOT"
 export LSAN_OPTIONS=suppressions=$ROOT/ci/lsan.supp
 cmake_configure asan
 ninja -C "$BUILD/asan" -j "$JOBS" fuzz_programs

@@ -5,6 +5,8 @@ cd "$ROOT"
 "$ROOT/ci/format.sh" --check
 say "lint: direction of includes"
 "$VENV/bin/python" ci/check_includes.py
+say "lint: generated reference"
+"$VENV/bin/python" ci/docs.py --check
 say "lint: shell scripts"
 shellcheck ci/*.sh .ci/run
 say "lint: Python"

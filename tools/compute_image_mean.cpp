@@ -1,6 +1,5 @@
 // The mean image of a store of Datum records, as `transform_param { mean_file }` reads it.
 
-#include <cctype>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -12,7 +11,6 @@
 #include "io/files.h"
 #include "proto/caffe.pb.h"
 #include "tools/common/command.h"
-#include "tools/common/flags.h"
 
 namespace caffe {
 namespace {
@@ -70,11 +68,9 @@ void print_channels(const BlobProto& blob) {
 }
 
 void compute(const std::string& store, const std::string& backend, const std::string& file) {
-  std::string upper = backend;
-  for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   const auto transformer =
       std::make_shared<Transformer>(TransformationParameter(), TEST, 0, "compute_image_mean");
-  const auto samples = datum_samples(open_records(upper, store), transformer);
+  const auto samples = datum_samples(open_records(backend, store), transformer);
   Transformer::Scratch scratch;
   MeanImage mean;
   for (int64_t i = 0; i < samples->size(); ++i) {
@@ -93,29 +89,22 @@ void compute(const std::string& store, const std::string& backend, const std::st
   print_channels(blob);
 }
 
-void run(int argc, char** argv) {
-  Flags flags;
-  flags.add("backend", "lmdb", "kind of store: lmdb or leveldb")
-      .add_switch("help", "show this text");
-  add_log_flags(&flags);
-  flags.parse({argv + 1, argv + argc});
-  const auto& files = flags.positional();
-  if (flags.on("help")) {
-    std::cout << "usage: compute_image_mean [flags] db_path [mean_file]\n"
-                 "  mean_file (usually .binaryproto) gets the mean image of the records, for\n"
-                 "  transform_param { mean_file }; the mean of each channel is printed\n"
-              << flags.help();
-    return;
-  }
-  CAFFE_REQUIRE(files.size() == 1 || files.size() == 2, "found ", files.size(),
-                " file names, expected db_path [mean_file]; -help tells more");
-  apply_log_flags(flags);
-  compute(files[0], flags.text("backend"), files.size() == 2 ? files[1] : "");
+Program program() {
+  Program program{"compute_image_mean", "db_path [mean_file]",
+                  "Computes the mean image of a store's records, all of which must have one size. "
+                  "mean_file (usually .binaryproto) gets it, for transform_param { mean_file }; "
+                  "the mean of each channel is printed, for transform_param { mean_value }.",
+                  Flags(), "compute_image_mean train_lmdb mean.binaryproto"};
+  add_backend_flag(&program.flags);
+  return program;
 }
 
 }  // namespace
 }  // namespace caffe
 
 int main(int argc, char** argv) {
-  return caffe::run_command("compute_image_mean", [&] { caffe::run(argc, argv); });
+  return caffe::run_program(caffe::program(), argc, argv, [](const caffe::Flags& flags) {
+    const auto& names = flags.positional();
+    caffe::compute(names[0], caffe::backend_flag(flags), names.size() == 2 ? names[1] : "");
+  });
 }

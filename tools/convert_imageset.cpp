@@ -10,6 +10,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "data/image_encode.h"
 #include "data/permutation.h"
 #include "data/record_writer.h"
@@ -17,13 +18,12 @@
 #include "io/files.h"
 #include "proto/caffe.pb.h"
 #include "tools/common/command.h"
-#include "tools/common/flags.h"
 
 namespace caffe {
 namespace {
 
-std::string changed_case(std::string text, int (*change)(int)) {
-  for (char& c : text) c = static_cast<char>(change(static_cast<unsigned char>(c)));
+std::string lower_case(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return text;
 }
 
@@ -31,7 +31,7 @@ std::string changed_case(std::string text, int (*change)(int)) {
 std::string extension(const std::string& path) {
   const size_t dot = path.find_last_of("./");
   if (dot == std::string::npos || path[dot] == '/') return "";
-  const std::string lower = changed_case(path.substr(dot + 1), std::tolower);
+  const std::string lower = lower_case(path.substr(dot + 1));
   return lower == "jpeg" ? "jpg" : lower;
 }
 
@@ -48,37 +48,57 @@ class Converter {
   Converter(const std::string& list, const Settings& settings)
       : settings_(settings), pictures_(image_list(list, settings.images)) {}
 
+  // As Caffe: a picture that cannot be read is left out, its number stays unused.
   void write(RecordWriter& writer) {
     const int64_t count = pictures_->size();
+    CAFFE_LOG_INFO("A total of ", count, " images.");
     const Permutation order(0, 0, count);
     std::string value;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t number = settings_.shuffle ? order(i) : i;
       const std::string path = pictures_->key(number);
+      const std::string which =
+          concat("picture ", number + 1, " of ", pictures_->name(), ", '", path, "',");
+      if (!read(number, which)) continue;
       try {
-        datum(number, path).SerializeToString(&value);
+        datum(path).SerializeToString(&value);
       } catch (Error& error) {
-        throw error.prepend(
-            concat("picture ", number + 1, " of ", pictures_->name(), ", '", path, "',"));
+        throw error.prepend(which);
       }
       char prefix[32];
       std::snprintf(prefix, sizeof(prefix), "%08lld_", static_cast<long long>(i));
       writer.put(prefix + path, value);
+      if (++written_ % 1000 == 0) CAFFE_LOG_INFO("Processed ", written_, " files.");
     }
+    CAFFE_REQUIRE_CODE(written_ > 0, ErrorCode::kData, "none of the ", count, " pictures of ",
+                       pictures_->name(), " can be read; correct the list, or the root folder '",
+                       settings_.images.root, "'");
+    if (written_ % 1000 != 0) CAFFE_LOG_INFO("Processed ", written_, " files.");
   }
-  int64_t size() const { return pictures_->size(); }
+  int64_t written() const { return written_; }
+  int64_t skipped() const { return pictures_->size() - written_; }
 
  private:
-  Datum datum(int64_t number, const std::string& path) {
-    const SampleSource::Sample sample = pictures_->sample(number, scratch_);
+  bool read(int64_t number, const std::string& which) {
+    try {
+      sample_ = pictures_->sample(number, scratch_);
+      return true;
+    } catch (const Error& error) {
+      CAFFE_LOG_WARNING("skipped: ", which, " ", error.message());
+      return false;
+    }
+  }
+
+  // Of the picture that was read last.
+  Datum datum(const std::string& path) {
     const bool resized = settings_.images.height > 0;
     const Image& image = resized ? scratch_.resized : scratch_.image;
-    check(sample.content.pixels.extents);
+    check(sample_.content.pixels.extents);
     // The sample has it as a float, as tops do.
-    CAFFE_REQUIRE_CODE(std::abs(sample.label) < float{1 << 24}, ErrorCode::kData, "has the label ",
-                       sample.label, ", expected less than 16777216");
+    CAFFE_REQUIRE_CODE(std::abs(sample_.label) < float{1 << 24}, ErrorCode::kData, "has the label ",
+                       sample_.label, ", expected less than 16777216");
     Datum datum;
-    datum.set_label(static_cast<int>(sample.label));
+    datum.set_label(static_cast<int>(sample_.label));
     if (settings_.encoded) {
       const std::string type = settings_.type.empty() ? extension(path) : settings_.type;
       datum.set_encoded(true);
@@ -118,21 +138,22 @@ class Converter {
   const Settings settings_;
   const std::shared_ptr<const SampleSource> pictures_;
   Transformer::Scratch scratch_;
+  SampleSource::Sample sample_;
+  int64_t written_ = 0;
   std::optional<Extents> first_;
 };
 
 Flags known_flags() {
   Flags flags;
   flags.add_switch("gray", "store gray pictures (1 channel)")
-      .add_switch("shuffle", "store the pictures in a mixed order, the same at every run")
-      .add("backend", "lmdb", "kind of store: lmdb or leveldb")
-      .add("resize_width", "0", "width of the stored pictures; 0: as they are")
-      .add("resize_height", "0", "height of the stored pictures; 0: as they are")
+      .add_switch("shuffle", "store the pictures in a mixed order, the same at every run");
+  add_backend_flag(&flags);
+  flags.add("resize_width", "N", "0", "width of the stored pictures; 0: as they are")
+      .add("resize_height", "N", "0", "height of the stored pictures; 0: as they are")
       .add_switch("check_size", "refuse pictures of different sizes")
       .add_switch("encoded", "store image files, not pixels: smaller, decoded while training")
-      .add("encode_type", "", "jpg or png, with -encoded; none: the type of each file")
-      .add_switch("help", "show this text");
-  add_log_flags(&flags);
+      .add("encode_type", "TYPE", "",
+           "jpg or png, with -encoded, which it implies; without it each file keeps its type");
   return flags;
 }
 
@@ -147,39 +168,40 @@ Settings settings_of(const Flags& flags, const std::string& root) {
   settings.images = {root, !flags.on("gray"), static_cast<int>(height), static_cast<int>(width)};
   settings.shuffle = flags.on("shuffle");
   settings.check_size = flags.on("check_size");
-  settings.type = changed_case(flags.text("encode_type"), std::tolower);
+  settings.type = lower_case(flags.text("encode_type"));
   if (settings.type == "jpeg") settings.type = "jpg";
   settings.encoded = flags.on("encoded") || !settings.type.empty();
   return settings;
 }
 
-void run(int argc, char** argv) {
-  Flags flags = known_flags();
-  flags.parse({argv + 1, argv + argc});
-  const auto& files = flags.positional();
-  if (flags.on("help")) {
-    std::cout << "usage: convert_imageset [flags] root_folder/ list_file db_path\n"
-                 "  list_file has one picture a line: path, blank, label (a whole number);\n"
-                 "  root_folder/ is put in front of every path, so it ends in a slash;\n"
-                 "  db_path is created\n"
-              << flags.help();
-    return;
-  }
-  CAFFE_REQUIRE(files.size() == 3, "found ", files.size(),
-                " names, expected root_folder/ list_file db_path; -help tells more");
-  apply_log_flags(flags);
-  Converter converter(files[1], settings_of(flags, files[0]));
-  const std::string backend = changed_case(flags.text("backend"), std::toupper);
-  const auto writer = create_records(backend, files[2]);
+void convert(const Flags& flags) {
+  const auto& names = flags.positional();
+  Converter converter(names[1], settings_of(flags, names[0]));
+  const std::string backend = backend_flag(flags);
+  const auto writer = create_records(backend, names[2]);
+  if (flags.on("shuffle")) CAFFE_LOG_INFO("Shuffling data");
   converter.write(*writer);
   writer->finish();
-  std::cout << "Wrote " << converter.size() << " records to " << files[2] << " (" << backend
-            << ")\n";
+  std::cout << "Wrote " << converter.written() << " records to " << names[2] << " (" << backend
+            << ")";
+  if (converter.skipped() > 0) std::cout << "; skipped " << converter.skipped() << " pictures";
+  std::cout << "\n";
 }
+
+const char* const kAbout =
+    "Turns the pictures of a list into a store of Datum records with the keys 00000000_PATH, "
+    "00000001_PATH, ...\n"
+    "list_file has one picture a line: path, blank, label (a whole number). root_folder/ is put in "
+    "front of every path as it is, so it ends in a slash. db_path is created. A picture that "
+    "cannot be read is skipped, with a warning that names it.";
 
 }  // namespace
 }  // namespace caffe
 
 int main(int argc, char** argv) {
-  return caffe::run_command("convert_imageset", [&] { caffe::run(argc, argv); });
+  return caffe::run_program(
+      {"convert_imageset", "root_folder/ list_file db_path", caffe::kAbout, caffe::known_flags(),
+       "convert_imageset -resize_height 256 -resize_width 256 -shuffle train/ train.txt "
+       "train_lmdb"},
+      argc, argv, caffe::convert);
 }

@@ -1,7 +1,6 @@
 // Turns MNIST's idx files into an LMDB or LevelDB of Datum records: keys 00000000 ..., 1 x height x
 // width bytes, label.
 
-#include <cctype>
 #include <cstdio>
 #include <iostream>
 #include <string>
@@ -11,7 +10,6 @@
 #include "data/record_writer.h"
 #include "proto/caffe.pb.h"
 #include "tools/common/command.h"
-#include "tools/common/flags.h"
 
 namespace caffe {
 namespace {
@@ -22,9 +20,7 @@ void convert(const std::string& images_path, const std::string& labels_path,
   const IdxFile labels = read_idx_labels(labels_path);
   CAFFE_REQUIRE_CODE(images.items == labels.items, ErrorCode::kData, images_path, " holds ",
                      images.items, " images, but ", labels_path, " ", labels.items, " labels");
-  std::string upper = backend;
-  for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  const auto writer = create_records(upper, store);
+  const auto writer = create_records(backend, store);
   const auto size = static_cast<size_t>(images.height) * static_cast<size_t>(images.width);
   Datum datum;
   datum.set_channels(1);
@@ -42,33 +38,26 @@ void convert(const std::string& images_path, const std::string& labels_path,
   }
   writer->finish();
   std::cout << "Wrote " << images.items << " records of 1 x " << images.height << " x "
-            << images.width << " to " << store << " (" << upper << ")\n";
+            << images.width << " to " << store << " (" << backend << ")\n";
 }
 
-void run(int argc, char** argv) {
-  Flags flags;
-  flags.add("backend", "lmdb", "kind of store: lmdb or leveldb")
-      .add_switch("help", "show this text");
-  add_log_flags(&flags);
-  flags.parse({argv + 1, argv + argc});
-  const auto& files = flags.positional();
-  const std::string usage =
-      "usage: convert_mnist_data [flags] image_file label_file db_path\n"
-      "  the files are MNIST's idx files, plain or .gz; db_path is created\n" +
-      flags.help();
-  if (flags.on("help")) {
-    std::cout << usage;
-    return;
-  }
-  CAFFE_REQUIRE(files.size() == 3, "found ", files.size(),
-                " file names, expected image_file label_file db_path; -help tells more");
-  apply_log_flags(flags);
-  convert(files[0], files[1], files[2], flags.text("backend"));
+Program program() {
+  Program program{"convert_mnist_data", "image_file label_file db_path",
+                  "Turns MNIST's idx files, plain or .gz, into a store of Datum records: keys "
+                  "00000000, 00000001, ..., 1 x height x width bytes, label. db_path is created.",
+                  Flags(),
+                  "convert_mnist_data train-images-idx3-ubyte.gz train-labels-idx1-ubyte.gz "
+                  "mnist_train_lmdb"};
+  add_backend_flag(&program.flags);
+  return program;
 }
 
 }  // namespace
 }  // namespace caffe
 
 int main(int argc, char** argv) {
-  return caffe::run_command("convert_mnist_data", [&] { caffe::run(argc, argv); });
+  return caffe::run_program(caffe::program(), argc, argv, [](const caffe::Flags& flags) {
+    const auto& names = flags.positional();
+    caffe::convert(names[0], names[1], names[2], caffe::backend_flag(flags));
+  });
 }

@@ -5,12 +5,16 @@
 #include <cstring>
 #include <new>
 
+#include "core/memory.h"
+
 namespace caffe {
 namespace {
 constexpr size_t kAlignment = 64;
-}
+constexpr size_t kLargeBytes = size_t{256} << 20;
+}  // namespace
 
 Storage::Storage(size_t bytes) : bytes_(bytes) {
+  if (bytes >= kLargeBytes) require_memory(static_cast<int64_t>(bytes), "a blob");
   const size_t rounded = (std::max<size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
   data_ = std::aligned_alloc(kAlignment, rounded);
   CAFFE_REQUIRE_CODE(data_ != nullptr, ErrorCode::kInternal, "out of memory: ", bytes,
@@ -85,11 +89,13 @@ void Buffer::invalidate_others(int index) {
   for (Slot& slot : slots_) slot.valid = false;
   slots_[static_cast<size_t>(index)].valid = true;
   zero_ = false;
+  ++version_;
 }
 
 void Buffer::set_zero() {
   for (Slot& slot : slots_) slot.valid = false;
   zero_ = true;
+  ++version_;
   if (pinned()) update(0);  // who holds a view sees it, and begin_pass takes what the view shows
 }
 

@@ -94,6 +94,9 @@ class Buffer {
       int index = 0);  // for overwriting all of it: every other representation becomes stale
   void* update(int index = 0);  // read, then as write
 
+  // Another number each time the content may have changed. While a pin lives, that is every pass.
+  uint64_t version() const { return version_; }
+
   // Content becomes zero, without touching memory until somebody reads it.
   void set_zero();
   bool is_zero() const { return zero_; }
@@ -129,6 +132,7 @@ class Buffer {
   DType type_;
   int64_t count_ = 0;
   bool zero_ = true;
+  uint64_t version_ = 0;
   std::vector<Slot> slots_;
   std::weak_ptr<Pin> pin_;
 };

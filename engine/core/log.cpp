@@ -1,4 +1,4 @@
-#include "core/log.h"
+#include "core/log_line.h"
 
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -32,7 +32,9 @@ Logger& logger() {
   return *instance;
 }
 
-void write_to_stderr(Severity severity, const char* file, int line, const std::string& text) {
+}  // namespace
+
+void write_log_line(Severity severity, const char* file, int line, const std::string& text) {
   timeval now{};
   gettimeofday(&now, nullptr);
   tm parts{};
@@ -45,8 +47,6 @@ void write_to_stderr(Severity severity, const char* file, int line, const std::s
   const std::string whole = prefix + text + "\n";
   std::fwrite(whole.data(), 1, whole.size(), stderr);
 }
-
-}  // namespace
 
 void log_line(Severity severity, const char* file, int line, const std::string& text) {
   Logger& log = logger();
@@ -61,7 +61,7 @@ void log_line(Severity severity, const char* file, int line, const std::string& 
   if (sink) {
     (*sink)(severity, base, line, text);
   } else {
-    write_to_stderr(severity, base, line, text);
+    write_log_line(severity, base, line, text);
   }
 }
 

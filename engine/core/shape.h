@@ -25,7 +25,10 @@ class Shape {
   int64_t count(int begin = 0, int end = -1) const {
     if (end < 0) end = axes();
     int64_t n = 1;
-    for (int i = begin; i < end; ++i) n *= (*this)[i];
+    for (int i = begin; i < end; ++i) {
+      CAFFE_REQUIRE(!__builtin_mul_overflow(n, (*this)[i], &n), "the shape ", str(),
+                    " has more elements than can be counted");
+    }
     return n;
   }
 
@@ -36,7 +39,10 @@ class Shape {
     return axis < 0 ? axis + axes() : axis;
   }
 
-  // Extent with missing leading axes counted as 1, as for blobs of the 4-D era: legacy(0) is num.
+  // Extent with missing trailing axes counted as 1: Caffe's num, channels, height, width.
+  int64_t extent_or_one(int axis) const { return axis < axes() ? (*this)[axis] : 1; }
+
+  // Extent with missing leading axes counted as 1, as files of the 4-D era store them.
   int64_t legacy(int index) const {
     const int axis = index - (4 - axes());
     return axes() > 4 ? (*this)[index] : axis < 0 ? 1 : (*this)[axis];
@@ -44,8 +50,13 @@ class Shape {
 
   std::string str() const {  // "2 3 4 4 (96)"
     std::string text;
-    for (const int64_t d : dims_) text += std::to_string(d) + " ";
-    return text + "(" + std::to_string(count()) + ")";
+    int64_t n = 1;
+    bool countable = true;
+    for (const int64_t d : dims_) {
+      text += std::to_string(d) + " ";
+      countable = countable && !__builtin_mul_overflow(n, d, &n);
+    }
+    return text + "(" + (countable ? std::to_string(n) : "too many") + ")";
   }
 
   void push_back(int64_t extent) { dims_.push_back(extent); }

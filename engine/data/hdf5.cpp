@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/memory.h"
 #include "data/hdf5_library.h"
 
 namespace caffe {
@@ -93,7 +94,9 @@ struct Hdf5File::State {
     check(axes >= 0, "the extents of dataset '", name, "' cannot be read");
     std::vector<hsize_t> dims(static_cast<size_t>(axes));
     library.H5Sget_simple_extent_dims(space.get(), dims.data(), nullptr);
-    return Shape(std::vector<int64_t>(dims.begin(), dims.end()));
+    Shape shape(std::vector<int64_t>(dims.begin(), dims.end()));
+    require_countable(shape, concat(path, ": dataset '", name, "'"));
+    return shape;
   }
 
   void create_groups(const std::string& name) const {
@@ -193,6 +196,8 @@ Shape Hdf5File::read_floats(const std::string& name, std::vector<float>& values)
                 "' holds neither floats nor integers (HDF5 type class ", static_cast<int>(kind),
                 ")");
   const Shape shape = state_->shape_of(dataset, name);
+  require_memory(shape.count() * static_cast<int64_t>(sizeof(float)),
+                 concat("dataset '", name, "' of ", state_->path));
   values.resize(static_cast<size_t>(shape.count()));
   state_->check(values.empty() || library.H5Dread(dataset.get(), library.native_float, H5S_ALL,
                                                   H5S_ALL, H5P_DEFAULT, values.data()) >= 0,

@@ -13,11 +13,14 @@
 #include <fstream>
 
 #include "core/error.h"
+#include "core/memory.h"
 
 namespace caffe {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int64_t kLargeBytes = 256 << 20;
 
 std::string reason() { return std::strerror(errno); }
 
@@ -36,6 +39,9 @@ std::string read_file(const std::string& path) {
   std::error_code ignored;
   CAFFE_REQUIRE_CODE(!fs::is_directory(path, ignored), ErrorCode::kIo, "cannot read ", path,
                      ": it is a folder");
+  // A device may have no end.
+  CAFFE_REQUIRE_CODE(!fs::is_character_file(path, ignored) && !fs::is_block_file(path, ignored),
+                     ErrorCode::kIo, "cannot read ", path, ": it is a device");
   std::ifstream in(path, std::ios::binary);
   CAFFE_REQUIRE_CODE(in.is_open(), ErrorCode::kIo, "cannot open ", path, ": ", reason());
   std::string content((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
@@ -70,6 +76,15 @@ void write_file(const std::string& path, const std::string& content) {
 
 void read_message(const std::string& path, const std::string& what,
                   google::protobuf::Message* message) {
+  std::error_code unknown;
+  const auto size = static_cast<int64_t>(fs::file_size(path, unknown));
+  if (!unknown) {
+    CAFFE_REQUIRE_CODE(size <= INT32_MAX, ErrorCode::kData, path, " has ", size,
+                       " bytes, and protobuf files end at 2 GiB; it is no ", what,
+                       ". Larger models are HDF5 files (snapshot_format: HDF5)");
+    // Twice: the bytes, and the message.
+    if (size > kLargeBytes) require_memory(2 * size, concat("to read ", path));
+  }
   const std::string content = read_file(path);
   google::protobuf::io::ArrayInputStream array(content.data(), static_cast<int>(content.size()));
   google::protobuf::io::CodedInputStream in(&array);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/blob.h"
+#include "core/memory.h"
 #include "data/hdf5.h"
 #include "io/files.h"
 #include "net/upgrade.h"
@@ -130,9 +131,11 @@ void write_blobs(const NetParameter& net, const std::string& group, bool diffs, 
   }
 }
 
-BlobProto read_blob(const Hdf5File& file, const std::string& dataset) {
+BlobProto read_blob(const std::string& path, const Hdf5File& file, const std::string& dataset) {
   BlobProto blob;
   std::vector<float> values;
+  CAFFE_REQUIRE_CODE(file.shape(dataset).count() <= INT32_MAX, ErrorCode::kData, path, ": dataset ",
+                     dataset, " has more than 2147483647 values, the most of a blob");
   const Shape shape = file.read_floats(dataset, values);
   for (const int64_t dim : shape.dims()) blob.mutable_shape()->add_dim(dim);
   put(values.data(), static_cast<int64_t>(values.size()), blob.mutable_data());
@@ -148,6 +151,8 @@ int index_of(const std::string& path, const std::string& group, const std::strin
   return std::stoi(name);
 }
 
+constexpr int64_t kBytesPerValue = 2 * sizeof(float);  // the array, and the message that it goes to
+
 NetParameter read_hdf5_model(const std::string& path) {
   NetParameter net;
   const Hdf5File file = Hdf5File::open(path);
@@ -157,9 +162,11 @@ NetParameter read_hdf5_model(const std::string& path) {
     LayerParameter* layer = net.add_layer();
     layer->set_name(name);
     for (const std::string& dataset : file.children("data/" + name)) {
+      require_memory(file.shape(concat("data/", name, "/", dataset)).count() * kBytesPerValue,
+                     path);
       const int index = index_of(path, "data/" + name, dataset);
       while (layer->blobs_size() <= index) layer->add_blobs();
-      *layer->mutable_blobs(index) = read_blob(file, concat("data/", name, "/", dataset));
+      *layer->mutable_blobs(index) = read_blob(path, file, concat("data/", name, "/", dataset));
     }
   }
   return net;
@@ -177,7 +184,7 @@ SolverState read_hdf5_state(const std::string& path) {
   for (const std::string& dataset : file.children("history")) {
     const int index = index_of(path, "history", dataset);
     while (state.history_size() <= index) state.add_history();
-    *state.mutable_history(index) = read_blob(file, "history/" + dataset);
+    *state.mutable_history(index) = read_blob(path, file, "history/" + dataset);
   }
   return state;
 }

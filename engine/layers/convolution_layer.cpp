@@ -123,8 +123,30 @@ using ConvolutionLayer = ConvolutionLayers<false>;
 // Its adjoint ("transposed convolution"), with weights channels x num_output / group x kernel.
 using DeconvolutionLayer = ConvolutionLayers<true>;
 
+// One filter for each channel, whatever group says: weights channels x 1 x kernel. As in the layer
+// of MobileNet's ports (BVLC/caffe pull request 5665), which has ConvolutionParameter, too.
+class ConvolutionDepthwiseLayer : public ConvolutionLayer {
+ public:
+  using ConvolutionLayer::ConvolutionLayer;
+
+  void set_up(const Blobs& bottom, const Blobs& top) override {
+    ConvolutionParameter& p = *mutable_param().mutable_convolution_param();
+    const Shape& in = bottom[0]->shape();
+    const int64_t channels = in[in.canonical_axis(p.axis())];
+    CAFFE_REQUIRE(!p.has_num_output() || p.num_output() == channels, "found num_output ",
+                  p.num_output(), " in convolution_param for ", channels,
+                  " channels; both must be equal, or use Convolution with group");
+    p.set_num_output(static_cast<uint32_t>(channels));
+    p.set_group(static_cast<uint32_t>(channels));
+    ConvolutionLayer::set_up(bottom, top);
+  }
+};
+
 CAFFE_REGISTER_LAYER(Convolution, ConvolutionLayer);
 CAFFE_REGISTER_LAYER(Deconvolution, DeconvolutionLayer);
+CAFFE_REGISTER_LAYER(ConvolutionDepthwise, ConvolutionDepthwiseLayer);
+// yonghenglh6/DepthwiseConvolution: a Convolution whose group is the number of channels.
+CAFFE_REGISTER_LAYER(DepthwiseConvolution, ConvolutionLayer);
 
 }  // namespace
 }  // namespace caffe

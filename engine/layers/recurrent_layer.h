@@ -1,8 +1,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
+#include "core/log.h"
 #include "kernels/gemm.h"
 #include "kernels/reduce.h"
 #include "layers/layer.h"
@@ -133,6 +135,7 @@ class RecurrentLayer : public PortableLayer<Self> {
       self().forward_step(t, now, go_on, initial, top);
     }
     self().template finish_forward<T>(top);
+    if (parameters().debug_info()) log_states<T>(top);
     keep_last_states<T>(top);
   }
 
@@ -156,6 +159,10 @@ class RecurrentLayer : public PortableLayer<Self> {
       T* now = gates + t * streams_ * gate_count();
       self().backward_step(t, gates_.data_as<T>() + t * streams_ * gate_count(), now,
                            dh + t * step(), initial, dstates);
+      if (parameters().debug_info()) {
+        CAFFE_LOG_INFO("    [Backward] Layer ", this->name(), ", bottom blob h_", t + 1,
+                       " diff: ", mean_magnitude(dh + t * step(), step()));
+      }
       T* down = dstates[0];
       gemm(Transpose::kNo, Transpose::kNo, streams_, outputs_, gate_count(), T{1}, now, weights,
            T{0}, down);
@@ -224,6 +231,24 @@ class RecurrentLayer : public PortableLayer<Self> {
       states.push_back(blob.template data_as<T>());
     }
     return states;
+  }
+
+  template <typename T>
+  static double mean_magnitude(const T* x, int64_t n) {
+    return parallel_sum<T>(n, [=](int64_t i) { return std::abs(x[i]); }) /
+           static_cast<double>(std::max<int64_t>(n, 1));
+  }
+
+  // As Caffe's unrolled net does: h_1 is the hidden state after the first step, c_1 the cell's.
+  template <typename T>
+  void log_states(const Blobs& top) {
+    for (int64_t t = 0; t < steps_; ++t) {
+      for (int s = 0; s < Self::kStates; ++s) {
+        const T* states = self().template state<T>(s, top);
+        CAFFE_LOG_INFO("    [Forward] Layer ", this->name(), ", top blob ", "hc"[s], "_", t + 1,
+                       " data: ", mean_magnitude(states + t * step(), step()));
+      }
+    }
   }
 
   // Bias and static input, which are the same in every step.

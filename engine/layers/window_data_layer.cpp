@@ -16,6 +16,8 @@ struct Window {
   int x1, y1, x2, y2;  // both ends are inside
 };
 
+constexpr int kFarthest = 1 << 20;  // pixels from the image's corner
+
 struct WindowFile {
   std::vector<std::string> images;
   std::vector<Window> foreground, background;
@@ -40,8 +42,10 @@ WindowFile read_windows(const std::string& path, const WindowDataParameter& p) {
       Window w{found.images.size(), 0, 0, 0, 0, 0};
       float overlap = 0;
       file >> w.label >> overlap >> w.x1 >> w.y1 >> w.x2 >> w.y2;
-      CAFFE_REQUIRE_CODE(!file.fail() && w.x1 <= w.x2 && w.y1 <= w.y2, ErrorCode::kData,
-                         "the window file '", path, "' is wrong at window ", i, " of image ", image,
+      const bool sensible = std::min(w.x1, w.y1) >= -kFarthest && w.x1 <= w.x2 && w.y1 <= w.y2 &&
+                            std::max(w.x2, w.y2) <= kFarthest;
+      CAFFE_REQUIRE_CODE(!file.fail() && sensible, ErrorCode::kData, "the window file '", path,
+                         "' is wrong at window ", i, " of image ", image,
                          ": expected class, overlap, x1 y1 x2 y2 with x1 <= x2 and y1 <= y2");
       if (overlap >= p.fg_threshold()) {
         CAFFE_REQUIRE_CODE(w.label > 0, ErrorCode::kData, "window ", i, " of image ", image,
@@ -152,7 +156,9 @@ class WindowSamples : public SampleSource {
     const float center_x = static_cast<float>(w.x1) + half_width;
     const float center_y = static_cast<float>(w.y1) + half_height;
     if (square) half_height = half_width = std::max(half_height, half_width);
-    const auto at = [](float value) { return static_cast<int>(std::round(value)); };
+    const auto at = [](float value) {
+      return static_cast<int>(std::round(std::clamp(value, -0x1p29f, 0x1p29f)));
+    };
     place.x1 = at(center_x - half_width * grow), place.x2 = at(center_x + half_width * grow);
     place.y1 = at(center_y - half_height * grow), place.y2 = at(center_y + half_height * grow);
     const float scale_x = static_cast<float>(crop_) / static_cast<float>(place.x2 - place.x1 + 1);

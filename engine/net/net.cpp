@@ -1,20 +1,17 @@
 #include "net/net.h"
 
 #include <algorithm>
-#include <chrono>
 #include <set>
 
+#include "core/clock.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "net/debug_info.h"
 #include "net/graph.h"
 #include "net/net_builder.h"
 
 namespace caffe {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 template <typename T>
 void fill_diff(const Blob& blob, float value) {
@@ -127,7 +124,7 @@ void Net::build_plan() {
       fill_diff<double>(*blobs_[i], loss_weights_[i]);
     }
   }
-  plan_ = std::make_unique<Plan>(operations(), PlanOptions{true, portable_only_});
+  plan_ = std::make_unique<Plan>(operations(), PlanOptions{true, portable_only_, kept_blobs()});
   ++plan_generation_;
   sources_.clear();
   for (int i = 0; i < layer_count(); ++i) {
@@ -153,13 +150,24 @@ std::vector<Operation> Net::operations() const {
   return operations;
 }
 
+// Those that are observed or part of the loss.
+std::vector<const Blob*> Net::kept_blobs() const {
+  std::vector<const Blob*> kept;
+  for (size_t i = 0; i < blobs_.size(); ++i) {
+    if (observed_[i] || loss_weights_[i] != 0) kept.push_back(blobs_[i].get());
+  }
+  return kept;
+}
+
 void Net::reshape() { reshape_from(0); }
 
 void Net::reshape_from(int first) {
   for (int i = first; i < layer_count(); ++i) {
     Layer& layer = *layers_[static_cast<size_t>(i)];
     with_label(layer, [&] {
-      layer.reshape(blobs_at(blobs_, bottom_ids(i)), blobs_at(blobs_, top_ids(i)));
+      const Blobs top = blobs_at(blobs_, top_ids(i));
+      layer.reshape(blobs_at(blobs_, bottom_ids(i)), top);
+      for (size_t j = 0; j < top.size(); ++j) require_countable(top[j]->shape(), concat("top ", j));
     });
   }
   collect_buffers();
@@ -169,13 +177,13 @@ void Net::reshape_from(int first) {
 const Plan& Net::plan_for(int first, int last) {
   if (!runs_layer_by_layer() && plan_->covers(first, last)) return *plan_;
   if (!unfused_plan_) {
-    unfused_plan_ = std::make_unique<Plan>(operations(), PlanOptions{false, portable_only_});
+    unfused_plan_ = std::make_unique<Plan>(operations(), PlanOptions{false, portable_only_, {}});
   }
   return *unfused_plan_;
 }
 
 void Net::run_prepare(int first, int last) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   bool reshaped = false;
   for (Source& source : sources_) {
     if (source.layer < first || source.layer > last) continue;
@@ -207,8 +215,7 @@ int Net::forward_steps(int first, int last, double* loss) {
   const Plan& plan = plan_for(first, last);
   for (const Plan::Step& step : plan.steps()) {
     if (step.first < first || step.last > last) continue;
-    const auto start =
-        profile_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+    const auto start = profile_ ? Clock::now() : Clock::time_point();
     const int next = step.last + 1;
     call_back(Moment::kBeforeForward, step.first);
     const bool reshaped = reshaped_tops(step.first, [&] { step.implementation->forward(); });
@@ -264,8 +271,7 @@ void Net::backward(int first, int last) {
     call_back(Moment::kBeforeBackward, step->first);
     if (step->backward) {
       Layer& layer = *layers_[static_cast<size_t>(step->first)];
-      const auto start =
-          profile_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+      const auto start = profile_ ? Clock::now() : Clock::time_point();
       with_label(layer, [&] {
         CAFFE_REQUIRE(layer.has_backward() || !wants_gradient(step->first),
                       "has no gradient; set propagate_down: ",

@@ -147,6 +147,7 @@ class Net {
   std::string blob_list() const;
   void collect_buffers();
   std::vector<Operation> operations() const;
+  std::vector<const Blob*> kept_blobs() const;
   void build_plan();
   const Plan& plan_for(int first, int last);
   void run_prepare(int first, int last);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/log.h"
+#include "core/memory.h"
 
 namespace caffe {
 namespace {
@@ -129,6 +130,7 @@ void NetBuilder::set_up_layer(int index) {
   std::vector<Shape> before;
   for (const Blob* blob : bottom) before.push_back(blob->shape());
   layer.reshape(bottom, top);
+  for (size_t j = 0; j < top.size(); ++j) require_countable(top[j]->shape(), concat("top ", j));
   for (size_t j = 0; j < bottom.size(); ++j) {
     // Caffe runs an InnerProduct like this forward; asking for its gradient is the error then.
     const bool in_place =

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/clock.h"
 #include "core/error.h"
 
 namespace caffe {
@@ -34,6 +35,50 @@ class Exchange {
 
   // Seconds for which this rank's callers were kept waiting since construction.
   virtual double seconds() const = 0;
+};
+
+// The exchange over a connected group (collective/communicator.h), which must outlive it: sums of
+// gradients run in the queue's thread (collective/sum_queue.h), all else in the caller's. A
+// template because solvers do not know of groups.
+template <typename Group, typename Queue, typename Wire>
+class GroupExchange : public Exchange {
+ public:
+  GroupExchange(Group& group, Wire wire) : group_(group), wire_(wire), queue_(group) {}
+  int rank() const override { return group_.rank(); }
+  int world() const override { return group_.world(); }
+  void sum(float* values, size_t count) override {
+    timed([&] { group_.allreduce_sum(values, count); });
+  }
+  void broadcast(void* data, size_t bytes, int root) override {
+    timed([&] { group_.broadcast(data, bytes, root); });
+  }
+  uint64_t start_sum(float* values, size_t count) override {
+    return queue_.push(values, count, wire_);
+  }
+  bool done(uint64_t sum) override { return queue_.done(sum); }
+  void wait(uint64_t sum) override {
+    timed([&] { queue_.wait(sum); });
+  }
+  bool rounds() const override { return wire_ != Wire::kFloat32; }
+  void abandon(const Error& cause) noexcept override {
+    const bool cancelled = cause.code() == ErrorCode::kCancelled;
+    group_.abort(cause.message(), cancelled ? cause.code() : ErrorCode::kCommunication);
+    queue_.drain();
+  }
+  double seconds() const override { return seconds_; }
+
+ private:
+  template <typename Work>
+  void timed(const Work& work) {
+    const auto start = Clock::now();
+    work();
+    seconds_ += seconds_since(start);
+  }
+
+  Group& group_;
+  const Wire wire_;
+  Queue queue_;
+  double seconds_ = 0;
 };
 
 }  // namespace caffe

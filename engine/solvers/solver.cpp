@@ -1,9 +1,9 @@
 #include "solvers/solver.h"
 
-#include <chrono>
 #include <cmath>
 #include <numeric>
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/random.h"
 #include "io/prototxt.h"
@@ -12,10 +12,6 @@
 
 namespace caffe {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 // Test rounds that ran before iteration `iter`.
 int64_t rounds_before(const SolverParameter& param, int64_t iter) {
@@ -160,7 +156,7 @@ void Solver::step(int64_t iterations) {
   check_snapshot_folder();
   const int64_t end = iter_ + iterations;
   losses_.clear();
-  auto since = std::chrono::steady_clock::now();
+  auto since = Clock::now();
   int64_t displayed = iter_;
   while (iter_ < end && !stop_) {
     if (test_due()) {
@@ -172,7 +168,7 @@ void Solver::step(int64_t iterations) {
     const StepResult result = train_iteration();
     if (param_.display() > 0 && (iter_ - 1) % param_.display() == 0) {
       display(result, seconds_since(since), iter_ - displayed);
-      since = std::chrono::steady_clock::now();
+      since = Clock::now();
       displayed = iter_;
     }
     if (param_.snapshot() > 0 && iter_ % param_.snapshot() == 0) snapshot();
@@ -180,10 +176,17 @@ void Solver::step(int64_t iterations) {
   }
 }
 
+SolverRequest Solver::next_request() {
+  if (!exchange_) return next_request_();
+  auto request = static_cast<int32_t>(options_.rank == 0 ? next_request_() : SolverRequest::kNone);
+  exchange_->broadcast(&request, sizeof(request), 0);
+  return static_cast<SolverRequest>(request);
+}
+
 void Solver::obey_requests() {
   if (!next_request_) return;
-  for (SolverRequest request = next_request_(); request != SolverRequest::kNone;
-       request = next_request_()) {
+  for (SolverRequest request = next_request(); request != SolverRequest::kNone;
+       request = next_request()) {
     if (request == SolverRequest::kStop) {
       stop_ = true;
       return;
@@ -203,11 +206,20 @@ void Solver::solve() {
     return;
   }
   if (param_.display() > 0 && iter_ % param_.display() == 0) {
-    remember_loss(net_->forward());
+    remember_loss(final_loss());
     CAFFE_LOG_INFO("Iteration ", iter_, ", loss = ", smoothed_loss());
   }
   if (param_.test_interval() > 0 && iter_ % param_.test_interval() == 0) test_all();
   CAFFE_LOG_INFO("Optimization Done.");
+}
+
+// Of the next batch, without an update; the mean over the ranks.
+double Solver::final_loss() {
+  const double loss = net_->forward();
+  if (!exchange_) return loss;
+  auto sum = static_cast<float>(loss);
+  exchange_->sum(&sum, 1);
+  return static_cast<double>(sum) / exchange_->world();
 }
 
 void Solver::remember_loss(double loss) {

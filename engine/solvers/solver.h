@@ -58,7 +58,7 @@ class Solver {
   void solve();
   void test_all();
   // Asked after every iteration of step and solve. kStop ends both; solve then writes its last
-  // snapshot.
+  // snapshot. Where there is an exchange all ranks must have one, and rank 0's answer counts.
   void set_requests(std::function<SolverRequest()> next) { next_request_ = std::move(next); }
   // Called in every iteration: before its first forward pass, and when its gradients are complete,
   // before the update. They may throw, which ends the iteration.
@@ -83,6 +83,7 @@ class Solver {
 
   // ---- state ----
   // <snapshot_prefix>_iter_<N>.caffemodel[.h5] and .solverstate[.h5]; returns the model's path.
+  // Rank 0 writes for all: other ranks do nothing.
   std::string snapshot();
   // state_path may be empty: the model only.
   void write_snapshot(const std::string& model_path, const std::string& state_path,
@@ -118,7 +119,9 @@ class Solver {
   void share_start();
   bool layouts_agree();
   bool test_due() const;
+  SolverRequest next_request();
   void obey_requests();
+  double final_loss();
   void remember_loss(double loss);
 
   SolverParameter param_;

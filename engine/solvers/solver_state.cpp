@@ -14,7 +14,7 @@ std::string Solver::snapshot_name(const std::string& extension) const {
 
 // Says at the start, not after hours, that snapshots cannot be written.
 void Solver::check_snapshot_folder() const {
-  if (param_.snapshot() <= 0) return;
+  if (param_.snapshot() <= 0 || options_.rank != 0) return;
   CAFFE_REQUIRE(!param_.snapshot_prefix().empty(), "snapshot is set, so snapshot_prefix is needed");
   const std::string probe = param_.snapshot_prefix() + "_iter_0.tempfile";
   try {
@@ -30,6 +30,7 @@ void Solver::check_snapshot_folder() const {
 std::string Solver::snapshot() {
   const std::string model = snapshot_name(".caffemodel");
   const std::string state = snapshot_name(".solverstate");
+  if (options_.rank != 0) return model;
   const char* format = param_.snapshot_format() == SolverParameter::HDF5 ? "HDF5" : "binary proto";
   CAFFE_LOG_INFO("Snapshotting to ", format, " file ", model);
   CAFFE_LOG_INFO("Snapshotting solver state to ", format, " file ", state);
@@ -55,6 +56,9 @@ void Solver::restore(const std::string& state_path) {
                      state_path, " has ", state.history_size(), " history blobs; solver ",
                      param_.type(), " on this net needs ", history_.size(),
                      ". It was written by another net or solver type");
+  CAFFE_REQUIRE_CODE(state.iter() >= 0 && state.current_step() >= 0, ErrorCode::kData, state_path,
+                     " is damaged: it is at iteration ", state.iter(), " and step ",
+                     state.current_step());
   CAFFE_LOG_INFO("Restoring solver state from ", state_path);
   if (state.has_learned_net() && options_.weights.empty()) net_->load_weights(state.learned_net());
   for (int i = 0; i < state.history_size(); ++i) {

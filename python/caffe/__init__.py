@@ -8,6 +8,7 @@ from . import io
 from ._caffe import CaffeError, __version__, layer_type_list, solver_type_list
 from .classifier import Classifier
 from .detector import Detector
+from .layer import Layer
 from .mode import (
     NCCL,
     Timer,
@@ -45,6 +46,7 @@ __all__ = [
     "CaffeError",
     "Classifier",
     "Detector",
+    "Layer",
     "NCCL",
     "Net",
     "NetSpec",

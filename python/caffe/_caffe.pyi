@@ -1,9 +1,12 @@
 """What the extension module gives the package; programs use the classes of the package itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .layer import Layer as PythonLayer
 
 __version__: str
 TRAIN: int
@@ -21,32 +24,59 @@ class Blob:
     """An N-D array of float32 values (data) and one of their gradients (diff)."""
 
     @property
-    def data(self) -> NDArray[np.float32]: ...
+    def data(self) -> NDArray[np.float32]:
+        """The values: a numpy view without a copy, float32, of the blob's shape. Stays valid as long as it is held."""
     @property
-    def diff(self) -> NDArray[np.float32]: ...
+    def diff(self) -> NDArray[np.float32]:
+        """The gradients: a numpy view as `data` is."""
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """The extents, outermost first."""
     @property
-    def count(self) -> int: ...
+    def count(self) -> int:
+        """Number of elements."""
     @property
-    def num(self) -> int: ...
+    def num(self) -> int:
+        """Extent 0 of a blob of at most 4 axes; axes that it does not have count as 1."""
     @property
-    def channels(self) -> int: ...
+    def channels(self) -> int:
+        """Extent 1, as num."""
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """Extent 2, as num."""
     @property
-    def width(self) -> int: ...
-    def reshape(self, *extents: int) -> None: ...
+    def width(self) -> int:
+        """Extent 3, as num."""
+    def reshape(self, *extents: int) -> None:
+        """A new shape. Values are kept where the number of elements stays the same.
+
+        The net follows at its next forward() or reshape(). Views taken before keep the old values.
+        """
+
+class BlobVec:
+    """The parameters of a layer written in Python: a list of Blob."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int) -> Blob: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Blob]: ...
+    def __iter__(self) -> Iterator[Blob]: ...
+    def add_blob(self, *extents: int) -> None:
+        """One more parameter, of zeros. In setup() only: the net learns, saves and shares it as those of any layer."""
 
 class Layer:
     """A layer of a net."""
 
     @property
-    def type(self) -> str: ...
+    def type(self) -> str:
+        """Its type in the net file."""
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name in the net file."""
     @property
-    def blobs(self) -> list[Blob]: ...
+    def blobs(self) -> list[Blob]:
+        """Its parameters."""
 
 class NetCore:
     """What caffe.Net is made of."""
@@ -69,7 +99,8 @@ class NetCore:
     def clear_param_diffs(self) -> None: ...
     def add_callback(self, moment: int, function: Callable[[int], None]) -> None: ...
     def blobs(self) -> list[Blob]: ...
-    def layers(self) -> list[Layer]: ...
+    def layers(self) -> list[Layer | PythonLayer]: ...
+    def parameters(self, layer: int) -> list[Blob]: ...
     def blob_names(self) -> list[str]: ...
     def layer_names(self) -> list[str]: ...
     def inputs(self) -> list[int]: ...
@@ -107,7 +138,12 @@ class SolverCore:
     def restore(self, path: str) -> None: ...
 
 def decode_image(encoded: bytes, color: bool) -> tuple[bytes, int, int, int]: ...
-def layer_type_list() -> list[str]: ...
-def solver_type_list() -> list[str]: ...
+def read_net(file: str) -> bytes: ...
+def layer_type_list() -> list[str]:
+    """The types that a layer of a net file may have."""
+
+def solver_type_list() -> list[str]:
+    """The types that a solver file may have."""
+
 def set_log_threshold(level: int) -> None: ...
 def log(text: str) -> None: ...

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _caffe
+from .layer import Layer
 from .mode import net_seed
 
 FloatArray = NDArray[np.float32]
@@ -69,7 +70,7 @@ class Net:
         self._inputs = core.inputs()
         self._outputs = core.outputs()
         self._params = None
-        self.layers: list[_caffe.Layer] = core.layers()
+        self.layers: list[_caffe.Layer | Layer] = core.layers()
         self.blobs: OrderedDict[str, _caffe.Blob] = OrderedDict(zip(self._blob_names, core.blobs()))
 
     def __repr__(self):
@@ -89,12 +90,12 @@ class Net:
     def params(self) -> OrderedDict[str, list[_caffe.Blob]]:
         """Parameters by layer name, in the order of the net: lists of Blob."""
         if self._params is None:
-            pairs = ((name, layer.blobs) for name, layer in zip(self._layer_names, self.layers))
+            pairs = ((name, self._core.parameters(i)) for i, name in enumerate(self._layer_names))
             self._params = OrderedDict((name, blobs) for name, blobs in pairs if blobs)
         return self._params
 
     @property
-    def layer_dict(self) -> OrderedDict[str, _caffe.Layer]:
+    def layer_dict(self) -> OrderedDict[str, _caffe.Layer | Layer]:
         """Layers by name."""
         return OrderedDict(zip(self._layer_names, self.layers))
 
@@ -117,6 +118,10 @@ class Net:
     def bottom_names(self) -> OrderedDict[str, list[str]]:
         """Names of the bottoms by layer name."""
         return self._names_by_layer(self._bottom_ids)
+
+    @property
+    def _blobs(self):
+        return list(self.blobs.values())
 
     @property
     def _blob_loss_weights(self):
@@ -226,7 +231,7 @@ class Net:
         kwargs: arrays for the input blobs, with the same number of rows. Returns a dict of arrays with as many rows.
         """
         collected = {}
-        for batch in self._batches(kwargs):
+        for batch in self._batch(kwargs):
             for name, values in self.forward(blobs=blobs, **batch).items():
                 collected.setdefault(name, []).extend(values.copy())
         return _cut(collected, _rows(kwargs))
@@ -242,7 +247,7 @@ class Net:
         all_blobs, all_diffs = {}, {}
         inputs = {name: values for name, values in kwargs.items() if name in self.inputs}
         tops = {name: values for name, values in kwargs.items() if name not in inputs}
-        for batch, top_batch in zip_longest(self._batches(inputs), self._batches(tops), fillvalue={}):
+        for batch, top_batch in zip_longest(self._batch(inputs), self._batch(tops), fillvalue={}):
             for name, values in self.forward(blobs=blobs, **batch).items():
                 all_blobs.setdefault(name, []).extend(values.copy())
             for name, values in self.backward(diffs=diffs, **top_batch).items():
@@ -250,7 +255,7 @@ class Net:
         rows = _rows(kwargs)
         return _cut(all_blobs, rows), _cut(all_diffs, rows)
 
-    def _batches(self, arrays):
+    def _batch(self, arrays):
         """Dicts of as many rows as the net takes; the last one is filled up with zeros."""
         if not arrays:
             return

@@ -17,7 +17,20 @@ The classes of `com.yahoo.ml.caffe` are in a jar, which this package brings alon
 
 from importlib.metadata import version
 
-from caffeonspark._api import CaffeError, CaffeOnSpark, Config, DataSource, register_sql
+try:
+    from caffeonspark._api import CaffeError, CaffeOnSpark, Config, DataSource, register_sql
+except ModuleNotFoundError as error:
+    if error.name not in ("pyspark", "py4j"):
+        raise
+
+    def __getattr__(name: str):  # jar_path() and caffeonspark-submit need none
+        if name not in __all__:
+            raise AttributeError(f"module 'caffeonspark' has no attribute {name!r}")
+        raise ImportError(
+            f"caffeonspark.{name} needs PySpark: run the program by spark-submit, or pip install 'caffeonspark[spark]'"
+        )
+
+
 from caffeonspark._jar import announce_jar, jar_path, with_jar
 
 __version__ = version("caffeonspark")

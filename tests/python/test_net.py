@@ -69,6 +69,11 @@ def test_blobs_tell_their_shape(make_net):
     blob = make_net().blobs["conv1"]
     assert tuple(blob.shape) == (4, 16, 12, 12) and blob.count == 4 * 16 * 12 * 12
     assert (blob.num, blob.channels, blob.height, blob.width) == (4, 16, 12, 12)
+    blob.reshape(3, 5)
+    assert (blob.num, blob.channels, blob.height, blob.width) == (3, 5, 1, 1)
+    blob.reshape(1, 2, 3, 4, 5)
+    with pytest.raises(caffe.CaffeError, match="use shape"):
+        print(blob.num)
 
 
 def test_loss_weights(make_net):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
@@ -39,6 +40,7 @@ COMMANDS = [
     "compute_image_mean",
     "convert_imageset",
     "convert_mnist_data",
+    "draw_net",
     "upgrade_net_proto_binary",
     "upgrade_net_proto_text",
     "upgrade_solver_proto_text",
@@ -67,3 +69,76 @@ def test_the_package_brings_a_jar_with_natives():
     natives = {"libcaffeonspark.so", "libcaffe_dnnl.so.3", "libgomp.so.1"}
     assert {f"native/linux-x86_64/{name}" for name in natives} <= names
     assert "com/yahoo/ml/caffe/CaffeOnSpark.class" in names
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """A new virtual environment with the wheel, numpy and protobuf; no PySpark, no matplotlib, no pydot."""
+    folder = tmp_path_factory.mktemp("clean") / "venv"
+    venv.create(folder, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (here,) = Path(sys.prefix).glob("lib/python*/site-packages")
+    for name in ("numpy", "numpy.libs", "google", "numpy-*.dist-info", "protobuf-*.dist-info"):
+        for package in here.glob(name):
+            (site / package.name).symlink_to(package)
+    (wheel,) = (ROOT / "dist").glob("*.whl")
+    pip = [sys.executable, "-m", "pip", "--python", folder, "install", "-q", "--no-index", "--no-compile", wheel]
+    result = run(pip, folder)  # with dependencies: there is no index, so all must be there already
+    assert result.returncode == 0, result.stderr
+    return folder / "bin"
+
+
+def run_clean(clean, tmp_path, *command):
+    """Runs a command of the environment where no other program can be found: no compiler, no build tool."""
+    return subprocess.run(
+        [clean / command[0], *command[1:]],
+        cwd=tmp_path,
+        env={"PATH": str(clean), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+LEARN = """
+import sys
+import caffe, numpy
+open("net.prototxt", "w").write('''
+layer { name: "in" type: "Input" top: "x" top: "t" input_param { shape { dim: 4 dim: 3 } shape { dim: 4 dim: 2 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }''')
+open("solver.prototxt", "w").write('net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" snapshot_prefix: "s"')
+solver = caffe.get_solver("solver.prototxt")
+solver.net.blobs["x"].data[...] = numpy.eye(4, 3)
+solver.net.blobs["t"].data[...] = 1
+solver.step(100)
+solver.snapshot()
+assert float(solver.net.blobs["loss"].data) < 0.3
+print(sorted(set(sys.modules) & {"pyspark", "py4j", "matplotlib", "pydot", "skimage", "scipy"}))
+"""
+
+
+def test_the_wheel_alone_trains(clean, tmp_path):
+    result = run_clean(clean, tmp_path, "python", "-c", LEARN)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
+    assert (tmp_path / "s_iter_100.caffemodel").exists()
+    result = run_clean(clean, tmp_path, "caffe", "time", "-model", "net.prototxt", "-iterations", "1")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_wheel_brings_the_commands(clean, tmp_path, name):
+    result = run_clean(clean, tmp_path, name, "-help")
+    assert result.returncode == 0, result.stderr
+    assert "usage" in (result.stdout + result.stderr).lower()
+
+
+def test_what_needs_more_says_so(clean, tmp_path):
+    result = run_clean(clean, tmp_path, "python", "-c", "import caffeonspark as c; print(c.jar_path()); c.Config")
+    assert result.stdout.strip().endswith(".jar")
+    assert "ImportError: caffeonspark.Config needs PySpark" in result.stderr
+    (tmp_path / "net.prototxt").write_text('name: "n"')
+    result = run_clean(clean, tmp_path, "draw_net", "net.prototxt", "net.png")
+    assert result.returncode == 1 and "pip install pydot" in result.stderr and "Traceback" not in result.stderr

@@ -32,7 +32,7 @@ KINDS = [
         r"Testing for \d+ iterations\.",
         rf"Iteration: \d+ forward-backward time: (?P<speed>{NUMBER}) ms\.",
         rf"    \[(?:Forward|Backward)\] Layer \w+, (?:top|bottom|param) blob \w+ (?:data|diff): (?P<value>{NUMBER})",
-        rf"    \[Backward\] All net params \(data, diff\): L1 norm = \((?P<speed>.*)\)",
+        r"    \[Backward\] All net params \(data, diff\): L1 norm = \((?P<speed>.*)\)",
         r"Average time per layer: ",
         rf" *\w+\t(?:forward|backward): (?P<speed>{NUMBER}) ms\.(?P<note> \(runs as part of \w+\))?",
         rf"Average (?:Forward pass|Backward pass|Forward-Backward): (?P<speed>{NUMBER}) ms\.",

@@ -1,15 +1,18 @@
 """The command `caffe` against logs, models and results of Caffe 1.0, and its errors."""
 
 import contextlib
+import os
+import pty
 import re
 import signal
 import subprocess
-import threading
 import time
+from pathlib import Path
 
 import pytest
 from caffe_logs import events, forms, values
 from command_line import SECONDS, Tool
+from following import Follower
 
 SOLVER = "lenet_tiny_solver.prototxt"
 NET = "lenet_tiny_train_test.prototxt"
@@ -106,6 +109,40 @@ def test_a_resumed_run_gives_the_losses_of_caffe(caffe, formats, solver, state, 
     assert values(ours) == pytest.approx(values(theirs), rel=1e-4, abs=1e-6)
 
 
+def test_time_loads_weights_that_are_given(caffe):
+    assert (
+        f"Finetuning from {MODEL}" in caffe.succeed("time", "-model", NET, "-weights", MODEL, "-iterations", "1").stderr
+    )
+    assert "nowhere" in caffe.fail("time", "-model", NET, "-weights", "nowhere.caffemodel")
+
+
+def test_threads_do_not_change_what_is_logged(caffe, formats):
+    log = caffe.succeed("train", "-solver", SOLVER, "-threads", "1").stderr
+    assert forms(log) == forms(reference(formats, "log_train.txt"))
+
+
+def test_a_terminal_shows_how_far_training_is(caffe, formats):
+    edit(formats / SOLVER, "max_iter: 20", "max_iter: 400")
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [caffe.path, "train", "-solver", SOLVER], cwd=formats, stderr=follower, env={**os.environ, "TERM": "xterm"}
+    )
+    os.close(follower)
+    output = b""
+    with contextlib.suppress(OSError):  # the terminal's end
+        while piece := os.read(leader, 4096):
+            output += piece
+    os.close(leader)
+    assert process.wait(SECONDS) == 0
+    screen = output.decode().replace("\r\n", "\n")
+    bars = re.findall(r"\[(=* *)\] (\d+)/400 [^\r]* iter/s  loss [\d.]+ ", screen)
+    assert len(bars) > 2
+    assert all(bar.count("=") == len(bar) * int(done) // 400 for bar, done in bars)
+    lines = [re.sub(r".*\x1b\[K", "", line) for line in screen.split("\n")]
+    assert any("Iteration 395 (" in line and "] Iteration" in line for line in lines)
+    assert not lines[-1], "the bar is gone at the end"
+
+
 def test_finetuning_starts_from_the_given_weights(caffe, formats):
     ours = caffe.succeed("train", "-solver", "lenet_tiny_solver_debug.prototxt", "-weights", MODEL).stderr
     theirs = reference(formats, "log_finetune.txt")
@@ -132,32 +169,6 @@ def test_a_solver_that_wants_a_gpu_runs_on_the_cpu_with_one_warning(caffe, forma
     log = caffe.succeed("train", "-solver", SOLVER).stderr
     warnings = [line for line in log.splitlines() if line.startswith("W")]
     assert len(warnings) == 1 and "solver_mode: GPU" in warnings[0]
-
-
-class Follower:
-    """Reads the log of a running command, and tells when a text has come."""
-
-    def __init__(self, process):
-        self.lines = []
-        self.news = threading.Condition()
-        self.thread = threading.Thread(target=self.read, args=(process.stderr,))
-        self.thread.start()
-
-    def read(self, stream):
-        for line in stream:
-            with self.news:
-                self.lines.append(line)
-                self.news.notify_all()
-
-    def await_text(self, text, among_new=False):
-        with self.news:
-            first = len(self.lines) if among_new else 0
-            found = self.news.wait_for(lambda: any(text in line for line in self.lines[first:]), SECONDS)
-            assert found, f"no {text!r}"
-
-    def log(self):
-        self.thread.join(SECONDS)
-        return "".join(self.lines)
 
 
 @pytest.fixture
@@ -236,6 +247,7 @@ def test_scores_are_those_of_caffe(caffe, formats):
     ours = caffe.succeed("test", "-model", NET, "-weights", MODEL, "-iterations", "4").stderr
     theirs = reference(formats, "log_test.txt")
     assert forms(ours) == forms(theirs)
+    assert " caffe.cpp:" in ours, "scripts look for the lines of this file"
     assert values(ours) == pytest.approx(values(theirs), rel=1e-4, abs=1e-6)
 
 
@@ -272,8 +284,10 @@ def test_time_prints_every_layer_forward_and_backward(caffe, formats):
 def test_plan_names_every_layer_once(caffe):
     for arguments in ([NET], ["-model", NET]):
         text = caffe.succeed("plan", *arguments).stdout
-        heads = [line for line in text.splitlines() if not line.startswith(" ")]
-        assert re.findall(r"\b(\w+) \((?:\w+)\)|\+ (\w+)", "\n".join(heads))
+        assert text.splitlines()[0].split("  ")[0] == "layer (type)"
+        assert re.search(
+            r"^conv1 \(Convolution\) +forward, backward +onednn .*  8 4 24 24 \(18432\) +\d+", text, re.MULTILINE
+        )
         for layer in LAYERS:
             assert len(re.findall(rf"(?:^|\+ ){layer}\b", text, re.MULTILINE)) == 1, layer
 
@@ -283,8 +297,15 @@ def test_plan_of_the_test_phase_runs_no_backward(caffe):
     assert "backward" not in caffe.succeed("plan", NET, "-phase", "TEST").stdout
 
 
-def test_device_query_names_the_processor(caffe):
-    assert "Device: CPU" in caffe.succeed("device_query").stdout
+def test_device_query_tells_what_the_system_says(caffe):
+    answers = dict(line.split(": ", 1) for line in caffe.succeed("device_query").stdout.splitlines())
+    assert answers["Device"] == "CPU"
+    assert int(answers["Hardware threads for this process"]) == len(os.sched_getaffinity(0))
+    total = re.search(r"MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text())[1]
+    assert float(answers["Memory"].removesuffix(" GiB")) == pytest.approx(int(total) / 2**20, abs=0.1)
+    flags = re.search(r"^flags\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split()
+    assert "sse4_2" in answers["Instruction sets"].split()
+    assert set(answers["Instruction sets"].split()) <= set(flags)
 
 
 # ---- errors: one line that says what to do, exit code 1 ----
@@ -305,6 +326,11 @@ def test_device_query_names_the_processor(caffe):
         (["train", "-solver", SOLVER, "-snapshot", "nowhere.solverstate"], "nowhere.solverstate"),
         (["train", "-solver", SOLVER, "-weights", "nowhere.caffemodel"], "nowhere.caffemodel"),
         (["train", "-solver", SOLVER, "-sigint_effect", "explode"], "snapshot, stop or none"),
+        (["train", "-solver", SOLVER, "-precision", "bf16"], "f32 only"),
+        (["train", "-solver", SOLVER, "-precision", "f16"], "is f32"),
+        (["train", "-solver", SOLVER, "-workers", "0"], "at least 1"),
+        (["train", "-solver", SOLVER, "-workers", "1000"], "more than 256"),
+        (["train", "-solver", SOLVER, "-threads", "0"], "at least 1"),
         (["test", "-weights", MODEL], "-model FILE"),
         (["test", "-model", NET], "-weights FILE"),
         (["test", "-model", NET, "-weights", MODEL, "-iterations", "many"], '"many"'),

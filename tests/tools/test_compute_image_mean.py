@@ -76,5 +76,5 @@ def test_records_of_two_sizes_are_refused(tool, tmp_path):
 
 def test_wrong_arguments(tool):
     assert "no_store" in tool.fail("no_store", "mean")
-    assert "found 0 file names" in tool.fail()
+    assert "found 0 names" in tool.fail()
     assert "usage: compute_image_mean" in tool.succeed("--help").stdout

@@ -112,11 +112,32 @@ def refused(tool, *arguments):
     return message
 
 
-def test_pictures_that_cannot_be_read_are_named(tool, tmp_path):
+def test_pictures_that_cannot_be_read_are_skipped_as_in_caffe(tool, tmp_path):
     (tmp_path / "in" / "3.png").write_bytes(b"no picture")
-    assert "picture 4 of list, '3.png'" in refused(tool)
-    (tmp_path / "in" / "3.png").unlink()
-    assert "picture 4 of list, '3.png'" in refused(tool)
+    (tmp_path / "in" / "5.png").unlink()
+    result = tool.succeed("in/", "list", "store")
+    warnings = [line for line in result.stderr.splitlines() if line.startswith("W")]
+    assert len(warnings) == 2
+    assert "picture 4 of list, '3.png'" in warnings[0]
+    assert "picture 6 of list, '5.png'" in warnings[1]
+    assert "Processed 4 files." in result.stderr
+    assert "skipped 2 pictures" in result.stdout
+    assert list(records(tmp_path / "store")) == [f"0000000{number}_{number}.png" for number in (0, 1, 2, 4)]
+
+
+def test_a_list_without_any_picture_is_refused(tool, tmp_path):
+    for path in (tmp_path / "in").iterdir():
+        path.unlink()
+    assert "none of the 6 pictures of list can be read" in refused(tool)
+
+
+def test_the_log_has_the_lines_of_caffe(tool, formats):
+    theirs = (formats / "convert_imageset_train.log").read_text()
+    ours = tool.succeed("in/", "list", "store").stderr
+    for line in theirs.splitlines():
+        text = line.split("] ", 1)[1]
+        if not text.startswith("Opened lmdb"):
+            assert text.replace("60", "6") in ours
 
 
 def test_wrong_lists_are_refused(tool, tmp_path):

@@ -70,5 +70,5 @@ def test_a_model_cut_short_is_refused(formats):
 def test_file_names_and_help(tmp_path, kind):
     tool = Tool(f"upgrade_{kind}", tmp_path)
     assert "missing" in tool.fail("missing", "new")
-    assert "found 1 file names" in tool.fail("one")
+    assert "found 1 name," in tool.fail("one")
     assert "usage: " + tool.path.name in tool.succeed("--help").stdout

@@ -1,7 +1,9 @@
 #include "tools/common/flags.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
+#include <sstream>
 
 #include "core/error.h"
 
@@ -21,14 +23,16 @@ std::optional<std::string> truth(const std::string& word) {
 
 }  // namespace
 
-Flags& Flags::add(const std::string& name, const std::string& default_value,
-                  const std::string& help) {
-  entries_[name] = Entry{default_value, help};
+Flags& Flags::add(const std::string& name, const std::string& value,
+                  const std::string& default_value, const std::string& help) {
+  entries_[name] = Entry{value, default_value, help};
+  order_.push_back(name);
   return *this;
 }
 
 Flags& Flags::add_switch(const std::string& name, const std::string& help) {
-  entries_[name] = Entry{"false", help, true};
+  entries_[name] = Entry{"", "false", help, true};
+  order_.push_back(name);
   return *this;
 }
 
@@ -45,6 +49,10 @@ void Flags::parse(const std::vector<std::string>& arguments) {
       continue;
     }
     const std::string body = argument.substr(argument[1] == '-' ? 2 : 1);
+    if (body == "help" || body == "h") {
+      wants_help_ = true;
+      continue;
+    }
     const size_t equals = body.find('=');
     const std::string name = body.substr(0, equals);
     const auto found = entries_.find(name);
@@ -83,24 +91,11 @@ const Flags::Entry& Flags::entry(const std::string& name) const {
 }
 
 int64_t Flags::number(const std::string& name, int64_t least) const {
-  const std::string& word = text(name);
-  int64_t value = 0;
-  const char* end = word.data() + word.size();
-  const auto [stop, error] = std::from_chars(word.data(), end, value);
-  CAFFE_REQUIRE(error == std::errc() && stop == end && value >= least, "flag -", name,
-                " is a whole number of at least ", least, ", not \"", word, "\"");
-  return value;
+  return parse_number("flag -" + name, text(name), least);
 }
 
 std::vector<std::string> Flags::list(const std::string& name) const {
-  std::vector<std::string> parts;
-  const std::string& all = text(name);
-  for (size_t begin = 0; begin <= all.size();) {
-    const size_t comma = std::min(all.find(',', begin), all.size());
-    if (comma > begin) parts.push_back(all.substr(begin, comma - begin));
-    begin = comma + 1;
-  }
-  return parts;
+  return split_list(text(name));
 }
 
 std::string Flags::names() const {
@@ -111,12 +106,50 @@ std::string Flags::names() const {
 
 std::string Flags::help() const {
   std::string text;
-  for (const auto& [name, entry] : entries_) {
-    text += "  -" + name + std::string(name.size() < 16 ? 17 - name.size() : 1, ' ') + entry.help;
-    if (!entry.is_switch && !entry.value.empty()) text += " (default: " + entry.value + ")";
-    text += "\n";
+  for (const std::string& name : order_) {
+    const Entry& entry = entries_.at(name);
+    text += "  -" + name + (entry.is_switch ? "" : " " + entry.placeholder) + "\n";
+    const bool has_default = !entry.is_switch && !entry.value.empty();
+    text += wrapped(entry.help + (has_default ? " (default: " + entry.value + ")" : ""), 6, 92);
   }
   return text;
+}
+
+int64_t parse_number(const std::string& what, const std::string& word, int64_t least) {
+  int64_t value = 0;
+  const char* end = word.data() + word.size();
+  const auto [stop, error] = std::from_chars(word.data(), end, value);
+  CAFFE_REQUIRE(error == std::errc() && stop == end && value >= least, what,
+                " is a whole number of at least ", least, ", not \"", word, "\"");
+  return value;
+}
+
+std::vector<std::string> split_list(const std::string& all) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin <= all.size();) {
+    const size_t comma = std::min(all.find(',', begin), all.size());
+    if (comma > begin) parts.push_back(all.substr(begin, comma - begin));
+    begin = comma + 1;
+  }
+  return parts;
+}
+
+std::string wrapped(const std::string& text, size_t indent, size_t width) {
+  std::string lines;
+  std::istringstream paragraphs(text);
+  for (std::string paragraph; std::getline(paragraphs, paragraph);) {
+    std::istringstream words(paragraph);
+    std::string line;
+    for (std::string word; words >> word;) {
+      if (!line.empty() && indent + line.size() + 1 + word.size() > width) {
+        lines += std::string(indent, ' ') + line + "\n";
+        line.clear();
+      }
+      line += (line.empty() ? "" : " ") + word;
+    }
+    lines += (line.empty() ? "" : std::string(indent, ' ') + line) + "\n";
+  }
+  return lines;
 }
 
 }  // namespace caffe

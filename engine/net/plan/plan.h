@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@ namespace caffe {
 struct PlanOptions {
   bool fuse = true;
   bool portable_only = false;
+  std::vector<const Blob*> kept;  // whose values somebody wants to see
 };
 
 // What happens, decided once: which layers run together, by which implementation, in which layouts.
@@ -34,6 +36,8 @@ class Plan {
   std::string text() const;
 
  private:
+  size_t add_step(size_t index, const PlanOptions& options);
+
   std::vector<Operation> operations_;
   std::vector<Step> steps_;
 };

@@ -44,12 +44,26 @@ struct NetHandle {
 };
 using NetPtr = std::shared_ptr<NetHandle>;
 
-// A blob, and the net that it belongs to and keeps alive.
-struct BlobHandle {
-  NetPtr owner;
-  std::shared_ptr<Blob> blob;
-  std::string unreadable;  // why its values may not be read; empty: they may
+// The net around a layer written in Python, for what that layer holds: its blobs must not keep the
+// net alive, which keeps the layer.
+struct LayerSite {
+  std::weak_ptr<NetHandle> net;
+  bool building = true;  // the net is not complete: there is no handle yet
+  Lock lock = std::make_shared<std::recursive_mutex>();  // until there is
+  int running = 0;                                       // calls of the layer's methods
 };
+using SitePtr = std::shared_ptr<LayerSite>;
+
+// A blob, and the net that it belongs to.
+struct BlobHandle {
+  NetPtr owner;                 // kept alive; null where a Python layer holds the blob
+  std::shared_ptr<Blob> blob;   // without an owner no more than a pointer into the net
+  std::string unreadable = "";  // why its values may not be read; empty: they may
+  SitePtr site = nullptr;       // where there is no owner
+};
+
+// Tells the Python layers of a net that it is complete.
+void settle_python_layers(const NetPtr& handle);
 
 // A Python function that may be copied and called without the interpreter's lock.
 template <typename... Arguments>
@@ -69,5 +83,12 @@ void bind_blob(py::module_& module);
 void bind_net(py::module_& module);
 void bind_solver(py::module_& module);
 void bind_image(py::module_& module);
+void bind_python_layer(py::module_& module);
+
+// Pickling an object of the class raises a TypeError that says what to do instead.
+template <typename Class>
+void refuse_pickling(Class& bound, const char* why) {
+  bound.def("__reduce__", [why](const py::object&) -> py::object { throw py::type_error(why); });
+}
 
 }  // namespace caffe::python

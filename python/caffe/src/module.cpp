@@ -5,6 +5,7 @@
 
 #include "bindings.h"
 #include "core/log.h"
+#include "io/prototxt.h"
 #include "layers/layer.h"
 #include "solvers/update_rule.h"
 
@@ -66,10 +67,20 @@ PYBIND11_MODULE(_caffe, module) {
   bind_net(module);
   bind_solver(module);
   bind_image(module);
+  bind_python_layer(module);
   module.attr("TRAIN") = static_cast<int>(TRAIN);
   module.attr("TEST") = static_cast<int>(TEST);
-  module.def("layer_type_list", &registered_names<LayerRegistry>);
-  module.def("solver_type_list", &registered_names<SolverRegistry>);
+  module.def("layer_type_list", &registered_names<LayerRegistry>,
+             "The types that a layer of a net file may have.");
+  module.def("solver_type_list", &registered_names<SolverRegistry>,
+             "The types that a solver file may have.");
+  module.def("read_net", [](const std::string& file) {
+    const NetParameter net = [&] {
+      py::gil_scoped_release release;
+      return read_net(file);
+    }();
+    return py::bytes(net.SerializeAsString());
+  });
   module.def("set_log_threshold",
              [](int level) { set_log_threshold(static_cast<Severity>(level)); });
   module.def("log", [](const std::string& text) { log_line(Severity::kInfo, "python", 0, text); });

@@ -7,6 +7,7 @@
 #include "io/prototxt.h"
 #include "io/snapshot.h"
 #include "layers/memory_data_layer.h"
+#include "python_layer.h"
 
 namespace caffe::python {
 namespace {
@@ -34,7 +35,9 @@ NetPtr make_net(const std::string& file, int phase, int level, std::vector<std::
   return unlocked(lock, [&] {
     auto net = std::make_shared<Net>(read_net(file), options);
     if (!weights.empty()) net->load_weights(weights);
-    return std::make_shared<NetHandle>(std::move(net), lock);
+    auto handle = std::make_shared<NetHandle>(std::move(net), lock);
+    settle_python_layers(handle);
+    return handle;
   });
 }
 
@@ -59,7 +62,7 @@ std::vector<BlobHandle> blobs(const NetPtr& handle) {
   const Net& net = *handle->net;
   std::vector<BlobHandle> result;
   for (size_t i = 0; i < net.blobs().size(); ++i) {
-    BlobHandle blob{handle, net.blobs()[i], ""};
+    BlobHandle blob{handle, net.blobs()[i]};
     if (!net.observed(static_cast<int>(i))) {
       blob.unreadable =
           concat("blob '", net.blob_names()[i], "' of net '", net.name(),
@@ -70,16 +73,25 @@ std::vector<BlobHandle> blobs(const NetPtr& handle) {
   return result;
 }
 
-std::vector<LayerHandle> layers(const NetPtr& handle) {
-  std::vector<LayerHandle> result;
-  for (int i = 0; i < handle->net->layer_count(); ++i) result.push_back({handle, i});
+// Layers written in Python are their own objects, so that programs reach what they keep there.
+py::list layers(const NetPtr& handle) {
+  py::list result;
+  for (int i = 0; i < handle->net->layer_count(); ++i) {
+    const LayerHandle layer{handle, i};
+    const auto* python_layer = dynamic_cast<const PythonLayer*>(&layer.layer());
+    result.append(python_layer ? python_layer->object() : py::cast(layer));
+  }
   return result;
 }
 
 std::vector<BlobHandle> layer_blobs(const LayerHandle& handle) {
   std::vector<BlobHandle> result;
-  for (const auto& blob : handle.layer().blobs()) result.push_back({handle.owner, blob, ""});
+  for (const auto& blob : handle.layer().blobs()) result.push_back({handle.owner, blob});
   return result;
+}
+
+std::vector<BlobHandle> parameters(const NetPtr& handle, int layer) {
+  return layer_blobs(LayerHandle{handle, layer});
 }
 
 std::vector<std::string> layer_names(const NetHandle& handle) {
@@ -131,11 +143,15 @@ void set_input_arrays(NetHandle& handle, const py::buffer& data, const py::buffe
 }  // namespace
 
 void bind_net(py::module_& module) {
-  py::class_<LayerHandle>(module, "Layer", "A layer of a net.")
-      .def_property_readonly("type",
-                             [](const LayerHandle& handle) { return handle.layer().type(); })
-      .def_property_readonly("name",
-                             [](const LayerHandle& handle) { return handle.layer().name(); })
+  py::class_<LayerHandle> layer(module, "Layer", "A layer of a net.");
+  refuse_pickling(layer, "a layer of a net cannot be pickled; save() the net's weights");
+  layer
+      .def_property_readonly(
+          "type", [](const LayerHandle& handle) { return handle.layer().type(); },
+          "Its type in the net file.")
+      .def_property_readonly(
+          "name", [](const LayerHandle& handle) { return handle.layer().name(); },
+          "Its name in the net file.")
       .def_property_readonly("blobs", &layer_blobs, "Its parameters: a list of Blob.")
       .def("__repr__", [](const LayerHandle& handle) {
         return "<caffe.Layer " + handle.layer().label() + ">";
@@ -166,6 +182,7 @@ void bind_net(py::module_& module) {
            })
       .def("blobs", &blobs)
       .def("layers", &layers)
+      .def("parameters", &parameters)
       .def("blob_names", [](const NetHandle& handle) { return handle.net->blob_names(); })
       .def("layer_names", &layer_names)
       .def("inputs", [](const NetHandle& handle) { return handle.net->input_blobs(); })

@@ -39,6 +39,7 @@ std::unique_ptr<SolverHandle> make_solver(const std::string& file, const std::st
     const auto with_solver = [&](const std::shared_ptr<Net>& net) {
       auto result = std::make_shared<NetHandle>(net, handle->lock);
       result->uses.push_back(handle->solver);
+      settle_python_layers(result);
       return result;
     };
     handle->net = with_solver(handle->solver->net_ptr());

@@ -427,10 +427,132 @@ std::vector<BadCase> other_cases() {
   };
 }
 
+std::vector<BadCase> detection_cases() {
+  const auto prior_box = [](const std::string& p) {
+    return "type: 'PriorBox' prior_box_param { " + p + " }";
+  };
+  const auto detection = [](const std::string& p) {
+    return "type: 'DetectionOutput' detection_output_param { num_classes: 3 " + p + " }";
+  };
+  const std::vector<Shape> maps = {{1, 3, 4, 4}, {1, 3, 16, 16}};
+  const std::vector<Shape> predictions = {{2, 20}, {2, 15}, {1, 2, 20}};
+  return {
+      {"PriorBox_no_size", "type: 'PriorBox'", maps, {"needs min_size"}},
+      {"PriorBox_size", prior_box("min_size: 0.5"), maps, {"min_size 0.5", "1 pixel or more"}},
+      {"PriorBox_max_sizes",
+       prior_box("min_size: 1 min_size: 2 max_size: 3"),
+       maps,
+       {"1 max_size for 2 min_size"}},
+      {"PriorBox_max_size", prior_box("min_size: 3 max_size: 3"), maps, {"max_size 3", "larger"}},
+      {"PriorBox_ratio", prior_box("min_size: 3 aspect_ratio: 0"), maps, {"aspect_ratio 0"}},
+      {"PriorBox_variances",
+       prior_box("min_size: 3 variance: 1 variance: 2"),
+       maps,
+       {"2 variances", "none, one or four"}},
+      {"PriorBox_variance", prior_box("min_size: 3 variance: 0"), maps, {"variance 0"}},
+      {"PriorBox_two_steps", prior_box("min_size: 3 step: 8 step_h: 8"), maps, {"both step and"}},
+      {"PriorBox_half_step", prior_box("min_size: 3 step_h: 8"), maps, {"only one of a pair"}},
+      {"PriorBox_step", prior_box("min_size: 3 step: 0"), maps, {"not positive"}},
+      {"PriorBox_two_images",
+       prior_box("min_size: 3 img_size: 8 img_w: 8"),
+       maps,
+       {"both img_size and"}},
+      {"PriorBox_axes", prior_box("min_size: 3"), {{1, 3, 4, 4}, {1, 3}}, {"bottom 1 of shape"}},
+      {"DetectionOutput_classes",
+       "type: 'DetectionOutput'",
+       predictions,
+       {"num_classes 0", "must be given"}},
+      {"DetectionOutput_threshold",
+       detection("nms_param { nms_threshold: -1 }"),
+       predictions,
+       {"nms_threshold -1"}},
+      {"DetectionOutput_eta", detection("nms_param { eta: 0 }"), predictions, {"eta 0"}},
+      {"DetectionOutput_files",
+       detection("save_output_param { output_directory: 'results' }"),
+       predictions,
+       {"output_directory \"results\"", "is not there"}},
+      {"DetectionOutput_window", detection("visualize: true"), predictions, {"visualize"}},
+      {"DetectionOutput_locations",
+       detection("share_location: false"),
+       predictions,
+       {"locations of shape 2 20", "4 x 3 numbers", "5 priors"}},
+      {"DetectionOutput_confidences",
+       detection(""),
+       {{2, 20}, {2, 10}, {1, 2, 20}},
+       {"confidences of shape 2 10", "3 numbers", "5 priors"}},
+      {"DetectionOutput_images",
+       detection(""),
+       {{2, 20}, {1, 15}, {1, 2, 20}},
+       {"2 images and confidences of 1"}},
+      {"DetectionOutput_priors",
+       detection(""),
+       {{2, 20}, {2, 15}, {1, 20}},
+       {"priors of shape 1 20", "as PriorBox gives them"}},
+      {"ROIPooling_size",
+       "type: 'ROIPooling' roi_pooling_param { pooled_h: 2 }",
+       {maps[0], {7, 5}},
+       {"pooled_w 0", "positive"}},
+      {"ROIPooling_regions",
+       "type: 'ROIPooling' roi_pooling_param { pooled_h: 2 pooled_w: 2 }",
+       {maps[0], {7, 4}},
+       {"regions of shape 7 4", "sample, x1, y1, x2, y2"}},
+  };
+}
+
+std::vector<BadCase> fork_cases() {
+  const auto interp = [](const std::string& p) {
+    return "type: 'Interp' interp_param { " + p + " }";
+  };
+  const auto upsample = [](const std::string& p) {
+    return "type: 'Upsample' upsample_param { " + p + " }";
+  };
+  const Shape image{2, 3, 4, 4};
+  return {
+      {"ConvolutionDepthwise_outputs",
+       "type: 'ConvolutionDepthwise' convolution_param { num_output: 6 kernel_size: 1 }",
+       {image},
+       {"num_output 6", "3 channels"}},
+      {"DepthwiseConvolution_group",
+       "type: 'DepthwiseConvolution' convolution_param { num_output: 3 kernel_size: 1 group: 2 }",
+       {image},
+       {"group 2", "3 channels"}},
+      {"Permute_axis", "type: 'Permute' permute_param { order: 4 }", {image}, {"axis 4", "0 to 3"}},
+      {"Permute_twice",
+       "type: 'Permute' permute_param { order: 1 order: 1 }",
+       {image},
+       {"axis 1 twice"}},
+      {"Normalize_axes", "type: 'Normalize'", {{2}}, {"at least 2 axes"}},
+      {"ShuffleChannel_group",
+       "type: 'ShuffleChannel' shuffle_channel_param { group: 2 }",
+       {image},
+       {"group 2", "3 channels"}},
+      {"ShuffleChannel_zero",
+       "type: 'ShuffleChannel' shuffle_channel_param { group: 0 }",
+       {image},
+       {"group 0"}},
+      {"Interp_no_size", "type: 'Interp'", {image}, {"needs shrink_factor"}},
+      {"Interp_half_size", interp("height: 3"), {image}, {"height and width"}},
+      {"Interp_two_sizes", interp("zoom_factor: 2"), {image, image}, {"remove one of them"}},
+      {"Interp_zoom", interp("zoom_factor: 0"), {image}, {"zoom_factor 0", "positive"}},
+      {"Interp_size", interp("height: -1 width: 3"), {image}, {"size -1 for axis 2"}},
+      {"Interp_pad", interp("zoom_factor: 2 pad_beg: 1"), {image}, {"pad_beg 1", "0 or less"}},
+      {"Interp_cut", interp("zoom_factor: 2 pad_beg: -4"), {image}, {"cut all of axis 2"}},
+      {"Interp_type",
+       interp("zoom_factor: 2 interp_type: 'nearest_neighbor'"),
+       {image},
+       {"interp_type \"nearest_neighbor\"", "only \"bilinear\""}},
+      {"Upsample_no_mask", "type: 'Upsample'", {image}, {"give scale alone", "second bottom"}},
+      {"Upsample_scale", upsample("scale: 0"), {image}, {"scale 0 x 0", "positive"}},
+      {"Upsample_half", upsample("scale_h: 2"), {image, image}, {"only one of a pair"}},
+      {"Upsample_padded", upsample("scale: 3 pad_out_w: true"), {image, image}, {"need scale 2"}},
+      {"Upsample_mask_shape", upsample(""), {image, {2, 3, 4, 5}}, {"a mask of shape 2 3 4 5"}},
+  };
+}
+
 std::vector<BadCase> bad_cases() {
   std::vector<BadCase> all;
   for (const auto& part : {convolution_cases(), pooling_cases(), loss_cases(), shape_layer_cases(),
-                           other_cases(), caffe_1_0_cases()}) {
+                           other_cases(), caffe_1_0_cases(), detection_cases(), fork_cases()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;
@@ -504,7 +626,9 @@ TEST(ChangedShape, IsRefusedWhereTheWeightsDoNotFit) {
 TEST(InPlace, IsRefusedWhereItWouldGiveWrongNumbers) {
   for (const char* layer :
        {"type: 'Split'", "type: 'Flatten'", "type: 'Reshape' reshape_param { shape { dim: 0 } }",
-        "type: 'Concat'", "type: 'LRN'"}) {
+        "type: 'Concat'", "type: 'LRN'", "type: 'Permute'", "type: 'Normalize'",
+        "type: 'ShuffleChannel'", "type: 'Interp' interp_param { zoom_factor: 1 }",
+        "type: 'Upsample' upsample_param { scale: 1 }"}) {
     LayerFixture f(std::string(layer) + " name: 'tested' bottom: 'x' top: 'x'");
     f.bottom_shaped("x", {2, 3, 4, 4});
     EXPECT_THAT(error_of([&] { f.set_up(); }), HasSubstr("cannot work in place")) << layer;

@@ -172,6 +172,8 @@ class Convolution : public DnnlImplementation {
 };
 
 CAFFE_REGISTER_IMPLEMENTATION(Convolution, onednn, make<Convolution>);
+CAFFE_REGISTER_IMPLEMENTATION(ConvolutionDepthwise, onednn, make<Convolution>);
+CAFFE_REGISTER_IMPLEMENTATION(DepthwiseConvolution, onednn, make<Convolution>);
 
 }  // namespace
 

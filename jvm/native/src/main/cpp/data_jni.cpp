@@ -1,4 +1,5 @@
 // Records and inference.
+#include <algorithm>
 #include <memory>
 #include <vector>
 

@@ -55,6 +55,7 @@ public final class Net extends Handle {
     return Native.netInputNames(address());
   }
 
+  /** A blob's extents, outermost first. */
   public long[] shape(String blob) throws IOException {
     return Native.netBlobShape(address(), blob);
   }
