@@ -39,6 +39,14 @@ std::unique_ptr<Implementation> implement(const Operation& operation, const std:
   return make_portable(operation);
 }
 
+std::vector<std::string> fused_types(const Operation& operation, const std::string& backend) {
+  for (const ImplementationFactory& factory :
+       ImplementationRegistry::of(operation.param().type())) {
+    if (factory.name == backend) return factory.fuses;
+  }
+  return {};
+}
+
 }  // namespace
 
 void SmallNet::fill(Buffer& buffer, int seed, bool integers) {
@@ -101,12 +109,19 @@ SmallNet::SmallNet(const std::string& prototxt, const std::map<std::string, Shap
     if (i == 0) operation.layer->set_learns(options.learns);
     operation.propagate_down = propagate_down;
     operation.backward = options.backward;
-    const bool head = options.fuse && !operation.layer->blobs().empty();
-    while (head && i + 1 < net.layer_size() && net.layer(i + 1).bottom(0) == net.layer(i).top(0) &&
-           net.layer(i + 1).top(0) == net.layer(i).top(0)) {
+    const std::vector<std::string> types = options.fuse ? fused_types(operation, options.backend)
+                                                        : std::vector<std::string>();
+    for (auto type = types.begin(); i + 1 < net.layer_size(); ++type) {
+      const LayerParameter& next = net.layer(i + 1);
+      type = std::find(type, types.end(), next.type());
+      if (type == types.end() || next.bottom_size() != 1 || next.bottom(0) != net.layer(i).top(0))
+        break;
+      const Blobs before = operation.top;
+      operation.top = find(next.top(), true);
+      operation.fused.push_back(add(next, before, operation.top));
       ++i;
-      operation.fused.push_back(add(net.layer(i), operation.top, operation.top));
     }
+    if (options.unobserved) operation.observed.assign(operation.top.size(), false);
     implementations_.push_back(implement(operation, options.backend));
   }
 }
@@ -158,6 +173,7 @@ void expect_equal_to_portable(const std::string& prototxt,
   portable.backend.clear();
   portable.dtype = DType::kF64;
   portable.fuse = false;
+  portable.unobserved = false;
   options.backend = "onednn";
   SmallNet oracle(prototxt, inputs, portable);
   SmallNet net(prototxt, inputs, options);
