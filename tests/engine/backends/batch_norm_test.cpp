@@ -40,7 +40,8 @@ TEST(OnednnBatchNorm, WithTheBatchsStatisticsEqualsPortable) {
   for (const auto& [chain, top] : kChains) {
     SCOPED_TRACE(chain);
     for (const bool fuse : {false, true}) {
-      expect_equal_to_portable(kConvolution + chain, kInput, {top}, {.fuse = fuse});
+      expect_equal_to_portable(kConvolution + chain, kInput, {top},
+                               {.fuse = fuse, .unobserved = fuse});
     }
   }
   for (const Shape& shape : {Shape{6, 5}, Shape{4, 3, 5}, Shape{2, 17, 3, 2, 3}}) {
@@ -85,7 +86,7 @@ TEST(OnednnBatchNorm, WithRunningStatisticsEqualsPortable) {
       SCOPED_TRACE(chain + (backward ? " backward" : ""));
       chain.insert(chain.find("batch_norm_param {") + 18, " use_global_stats: true");
       SmallNet net(kConvolution + chain, kInput,
-                   {.backend = "onednn", .backward = backward, .fuse = true});
+                   {.backend = "onednn", .backward = backward, .fuse = true, .unobserved = true});
       SmallNet oracle(kConvolution + chain, kInput, {.dtype = DType::kF64, .backward = backward});
       for (SmallNet* each : {&net, &oracle}) {
         set_running(each->layer(1));
