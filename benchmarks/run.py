@@ -5,9 +5,9 @@ results/training_step.json. With --peers: training and inference of six nets aga
 channels_last, torch.compile; the best of them counts); results go to results/peers.json.
 
 All sides are run in turn, several rounds in one go, because only ratios of interleaved runs mean anything on a machine
-that others use too. The result holds medians over all steps; a ratio is the median over the rounds of (engine's median in
-this round / other side's), and for cpu_ratio the same of processor time, which tells more than the clock while the machine
-is busy. Below 1 the engine is faster. Exits with 1 where a ratio exceeds --limit.
+that others use too. The result holds medians over all steps; a ratio is the median over the rounds of (engine's median
+in this round / other side's), and for cpu_ratio the same of processor time, which tells more than the clock while the
+machine is busy. Below 1 the engine is faster. Exits with 1 where a ratio exceeds --limit.
 """
 
 import argparse
@@ -110,8 +110,11 @@ def compare_with_reference(programs, arguments):
             result = {"net": net, "threads": threads, **compare(runs, "reference")}
             results.append(result)
             median = result["median_ms"]
-            print(f"{net:14} {threads:7} {median['engine']:10.2f} {median['reference']:13.2f}"
-                  f" {result['ratio']:6.3f} {result['cpu_ratio']:10.3f} {result['ratio_of_least']:15.3f}", flush=True)
+            print(
+                f"{net:14} {threads:7} {median['engine']:10.2f} {median['reference']:13.2f}"
+                f" {result['ratio']:6.3f} {result['cpu_ratio']:10.3f} {result['ratio_of_least']:15.3f}",
+                flush=True,
+            )
     return results
 
 
@@ -146,9 +149,12 @@ def compare_with_peers(programs, arguments):
                 result[key + "_ratio"] = result[key]["engine"] / result[key][best]
             result["peer_version"] = runs[best][0]["version"]
             results.append(result)
-            print(f"{net:14} {work + (f' {batch}' if batch else ''):13} {threads:7} {median['engine']:10.2f}"
-                  f"   {best:13} {median[best]:6.1f} {result['ratio']:6.3f} {result['cpu_ratio']:10.3f}"
-                  f" {result['peak_mb_ratio']:7.3f} {result['start_ms_ratio']:6.3f}", flush=True)
+            print(
+                f"{net:14} {work + (f' {batch}' if batch else ''):13} {threads:7} {median['engine']:10.2f}"
+                f"   {best:13} {median[best]:6.1f} {result['ratio']:6.3f} {result['cpu_ratio']:10.3f}"
+                f" {result['peak_mb_ratio']:7.3f} {result['start_ms_ratio']:6.3f}",
+                flush=True,
+            )
     for work in arguments.work:
         values = [result["ratio"] for result in results if result["work"] == work]
         if values:
@@ -189,7 +195,7 @@ def main():
     report = {
         "what": "milliseconds per step; " + ("peer: PyTorch" if arguments.peers else "reference: prototype_bench.cpp"),
         "command": "benchmarks/run.py " + " ".join(sys.argv[1:]),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "processor": processor(),
         "processors": os.cpu_count(),
         "load_average": os.getloadavg()[0],

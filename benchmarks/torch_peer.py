@@ -12,12 +12,12 @@ import time
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
+from torch.nn import functional
 
 
 class LRN(nn.Module):
     def forward(self, x):
-        return F.local_response_norm(x, 5, 1e-4, 0.75, 1.0)
+        return functional.local_response_norm(x, 5, 1e-4, 0.75, 1.0)
 
 
 def lenet():
@@ -113,11 +113,16 @@ class Bottleneck(nn.Module):
         self.shortcut = unit(inputs, 4 * width, 1, stride=stride) if project else nn.Identity()
 
     def forward(self, x):
-        return F.relu(self.body(x) + self.shortcut(x), True)
+        return functional.relu(self.body(x) + self.shortcut(x), True)
 
 
 def resnet50():
-    layers = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(True), nn.MaxPool2d(3, 2, ceil_mode=True)]
+    layers = [
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(True),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+    ]
     inputs = 64
     for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
         for block in range(blocks):
@@ -150,9 +155,9 @@ NETS = {
 
 def loss_of(output, labels):
     if isinstance(output, tuple):  # GoogLeNet's auxiliary losses
-        main, first, second = (F.cross_entropy(each, labels) for each in output)
+        main, first, second = (functional.cross_entropy(each, labels) for each in output)
         return main + 0.3 * first + 0.3 * second
-    return F.cross_entropy(output, labels)
+    return functional.cross_entropy(output, labels)
 
 
 def make_step(net, variant, batch, inference):

@@ -223,8 +223,7 @@ void Net::run_one_by_one(const Plan::Step& group) {
   }
   for (const Plan::Step& step : unfused_plan_->steps()) {
     if (step.first < group.first || step.last > group.last) continue;
-    with_label(*layers_[static_cast<size_t>(step.first)],
-               [&] { step.implementation->forward(); });
+    with_label(*layers_[static_cast<size_t>(step.first)], [&] { step.implementation->forward(); });
     ran_fused_[static_cast<size_t>(step.first)] = false;
   }
   for (const auto& [blob, values] : parameters) {

@@ -54,7 +54,8 @@ Plan::Step Plan::choose(size_t first, const PlanOptions& options) const {
         } catch (const Refusal& refusal) {
           const std::string with =
               operation.fused.empty() ? "" : " fused with " + operation.fused.back()->name();
-          if (refusal.reason != known) step.refused.push_back(factory.name + with + ": " + refusal.reason);
+          if (refusal.reason != known)
+            step.refused.push_back(factory.name + with + ": " + refusal.reason);
           known = refusal.reason;
         }
         if (operation.fused.empty()) break;

@@ -23,7 +23,8 @@ std::string relu(const std::string& bottom, const std::string& top) {
   return "layer { name: 'r' type: 'ReLU' bottom: '" + bottom + "' top: '" + top + "' }";
 }
 
-// As ResNet's prototxts have it: all in place on the convolution's top; and with blobs of their own.
+// As ResNet's prototxts have it: all in place on the convolution's top; and with blobs of their
+// own.
 const std::vector<std::pair<std::string, std::string>> kChains = {
     {norm("x", "x"), "x"},
     {norm("x", "y"), "y"},
@@ -138,9 +139,9 @@ TEST(OnednnBatchNorm, InPlaceUnderAHeldView) {
 }
 
 TEST(OnednnBatchNorm, RefusesScalesThatAreNotByChannel) {
-  EXPECT_EQ(refusal(norm("x", "x") + scale("x", "x", "axis: 0"), {{"x", {3, 3, 5, 6}}},
-                    {.fuse = true}),
-            "only a Scale with one factor per channel");
+  EXPECT_EQ(
+      refusal(norm("x", "x") + scale("x", "x", "axis: 0"), {{"x", {3, 3, 5, 6}}}, {.fuse = true}),
+      "only a Scale with one factor per channel");
 }
 
 }  // namespace

@@ -12,10 +12,9 @@ const std::map<std::string, Shape> kInput = {{"x", {2, 5, 8, 9}}, {"z", {2, 5, 8
 // Widths that are, and are not, whole blocks of a layout.
 TEST(OnednnConcat, EqualsPortableInBlockedLayouts) {
   for (const int width : {16, 8, 5}) {
-    const std::string text =
-        convolution("x", "a", 2 * width) + convolution("z", "b", width) +
-        "layer { name: 'k' type: 'Concat' bottom: 'a' bottom: 'b' top: 'k' }" +
-        convolution("k", "y", 16);
+    const std::string text = convolution("x", "a", 2 * width) + convolution("z", "b", width) +
+                             "layer { name: 'k' type: 'Concat' bottom: 'a' bottom: 'b' top: 'k' }" +
+                             convolution("k", "y", 16);
     expect_equal_to_portable(text, kInput, {"y"});
     expect_equal_to_portable(text, kInput, {"y"}, {.no_gradient = {"a"}});
     expect_equal_to_portable(text, kInput, {"y"}, {.phase = TEST, .backward = false});
@@ -24,10 +23,11 @@ TEST(OnednnConcat, EqualsPortableInBlockedLayouts) {
 
 TEST(OnednnConcat, EqualsPortableAlongOtherAxes) {
   for (const char* axis : {"0", "2", "-1"}) {
-    expect_equal_to_portable("layer { name: 'k' type: 'Concat' bottom: 'x' bottom: 'z' top: 'y' "
-                             "concat_param { axis: " +
-                                 std::string(axis) + " } }",
-                             {{"x", {2, 3, 4, 5}}, {"z", {2, 3, 4, 5}}}, {"y"});
+    expect_equal_to_portable(
+        "layer { name: 'k' type: 'Concat' bottom: 'x' bottom: 'z' top: 'y' "
+        "concat_param { axis: " +
+            std::string(axis) + " } }",
+        {{"x", {2, 3, 4, 5}}, {"z", {2, 3, 4, 5}}}, {"y"});
   }
   expect_equal_to_portable("layer { name: 'k' type: 'Concat' bottom: 'x' bottom: 'z' top: 'y' }",
                            {{"x", {3, 4}}, {"z", {3, 7}}}, {"y"});
@@ -47,14 +47,14 @@ TEST(OnednnSlice, EqualsPortable) {
   const std::string cut =
       "layer { name: 's' type: 'Slice' bottom: 'a' top: 'p' top: 'q' slice_param { slice_point: ";
   for (const char* point : {"16 } }", "32 } }", "7 } }"}) {
-    const std::string text =
-        convolution("x", "a", 48) + cut + point + convolution("p", "y", 16);
+    const std::string text = convolution("x", "a", 48) + cut + point + convolution("p", "y", 16);
     expect_equal_to_portable(text, kInput, {"y", "q"});
     expect_equal_to_portable(text, kInput, {"y", "q"}, {.phase = TEST, .backward = false});
   }
-  expect_equal_to_portable("layer { name: 's' type: 'Slice' bottom: 'x' top: 'p' top: 'q' top: 'r' "
-                           "slice_param { axis: 2 } }",
-                           {{"x", {2, 3, 6, 2}}}, {"p", "q", "r"});
+  expect_equal_to_portable(
+      "layer { name: 's' type: 'Slice' bottom: 'x' top: 'p' top: 'q' top: 'r' "
+      "slice_param { axis: 2 } }",
+      {{"x", {2, 3, 6, 2}}}, {"p", "q", "r"});
 }
 
 TEST(OnednnConcat, RefusesWhatSharesItsMemory) {

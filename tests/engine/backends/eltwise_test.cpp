@@ -27,8 +27,9 @@ TEST(OnednnEltwise, SumEqualsPortable) {
     expect_equal_to_portable(kBranches + sum(kTwo, "y"), kInputs, {"y"}, options);
     expect_equal_to_portable(kBranches + sum(kTwo, "y", "coeff: 0.5 coeff: -2"), kInputs, {"y"},
                              options);
-    expect_equal_to_portable(sum("bottom: 'x' bottom: 'y' bottom: 'z'", "t", "coeff: 1 coeff: 3 "
-                                                                             "coeff: 1"),
+    expect_equal_to_portable(sum("bottom: 'x' bottom: 'y' bottom: 'z'", "t",
+                                 "coeff: 1 coeff: 3 "
+                                 "coeff: 1"),
                              {{"x", {3, 7}}, {"y", {3, 7}}, {"z", {3, 7}}}, {"t"}, options);
     expect_equal_to_portable(kBranches + sum(kTwo, "y"), kInputs, {"y"},
                              {.unobserved = unobserved, .no_gradient = {"a"}});
@@ -43,9 +44,8 @@ TEST(OnednnEltwise, SumWithReluEqualsPortable) {
   for (const std::string& text : {in_place, apart}) {
     for (const bool unobserved : {false, true}) {
       expect_equal_to_portable(text, kInputs, {"y"}, {.fuse = true, .unobserved = unobserved});
-      expect_equal_to_portable(
-          text, kInputs, {"y"},
-          {.fuse = true, .unobserved = unobserved, .values = "integers"});
+      expect_equal_to_portable(text, kInputs, {"y"},
+                               {.fuse = true, .unobserved = unobserved, .values = "integers"});
     }
   }
 }

@@ -67,8 +67,7 @@ TEST(Fusion, NormalisationAndSumsRunAsOne) {
 
 TEST(Fusion, TrainsAsPortableCodeDoes) {
   for (const bool all : {false, true}) {
-    const auto net =
-        make(false, all ? std::nullopt : std::optional(std::vector<std::string>{}));
+    const auto net = make(false, all ? std::nullopt : std::optional(std::vector<std::string>{}));
     const auto oracle = make(true);
     for (int pass = 0; pass < 2; ++pass) {
       for (Net* each : {net.get(), oracle.get()}) {
@@ -105,8 +104,7 @@ TEST(Fusion, BackwardMayCutWhatForwardRanAsOne) {
     const int last = oracle->layer_count() - 1;
     for (int cut = 3; cut < last; ++cut) {
       SCOPED_TRACE(cut);
-      const auto net =
-          make(false, all ? std::nullopt : std::optional(std::vector<std::string>{}));
+      const auto net = make(false, all ? std::nullopt : std::optional(std::vector<std::string>{}));
       clear_run(*net);
       net->backward(last, cut);
       net->backward(cut - 1, 0);

@@ -57,8 +57,8 @@ class BatchNorm : public DnnlImplementation {
 
   void backward() override {
     if (!backward_) return;
-    const float* x = keeps_input_ ? static_cast<const float*>(layer_.workspace(kInput)->data())
-                                  : source_.read();
+    const float* x =
+        keeps_input_ ? static_cast<const float*>(layer_.workspace(kInput)->data()) : source_.read();
     backward_->set(DNNL_ARG_SRC, const_cast<float*>(x));
     if (scale_gradient_) backward_->set(DNNL_ARG_DIFF_SCALE, scale_gradient_->begin());
     if (shift_gradient_) backward_->set(DNNL_ARG_DIFF_SHIFT, shift_gradient_->begin());
@@ -98,11 +98,10 @@ class BatchNorm : public DnnlImplementation {
 
   Forward describe_forward(const Operation& operation) const {
     const bool gives_statistics = operation.backward || !global_;
-    return Forward(cpu_engine(),
-                   gives_statistics ? dnnl::prop_kind::forward_training
-                                    : dnnl::prop_kind::forward_inference,
-                   format_, format_, layer_.param().batch_norm_param().eps(), flags(),
-                   strict_attributes());
+    return Forward(
+        cpu_engine(),
+        gives_statistics ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference,
+        format_, format_, layer_.param().batch_norm_param().eps(), flags(), strict_attributes());
   }
 
   void bind_forward() {

@@ -45,8 +45,7 @@ class EltwiseSum : public DnnlImplementation {
 
   void backward() override {
     const float* const y = relu_ ? top_.read() : nullptr;
-    float* const dy =
-        change_diff_ ? top_diff_.update() : const_cast<float*>(top_diff_.read());
+    float* const dy = change_diff_ ? top_diff_.update() : const_cast<float*>(top_diff_.read());
     for (size_t k = 0; k < targets_.size(); ++k) dx_[k] = targets_[k].array.write();
     for_each_piece(count_, [&](int64_t begin, int64_t end) {
       for (size_t k = 0; k < dx_.size(); ++k) {
@@ -119,8 +118,8 @@ class EltwiseSum : public DnnlImplementation {
 
   std::vector<Term> targets_;  // gradients that are written
   std::vector<float*> dx_;
-  std::optional<Array> heir_;   // the gradient that gets the top's memory
-  bool change_diff_ = false;    // whether the top's gradient is changed, too
+  std::optional<Array> heir_;  // the gradient that gets the top's memory
+  bool change_diff_ = false;   // whether the top's gradient is changed, too
   float own_coefficient_ = 1;
 };
 

@@ -18,8 +18,7 @@ class Parts {
   Parts(const Blob& whole, const Blobs& parts, int axis, const Blobs& candidates)
       : tag_(common_tag(parts, axis, candidates)),
         whole_(format(whole)),
-        outer_(tag_ == Tag::nhwc ? whole.count() / whole.shape()[1]
-                                 : whole.shape().count(0, axis)),
+        outer_(tag_ == Tag::nhwc ? whole.count() / whole.shape()[1] : whole.shape().count(0, axis)),
         row_(whole.count() / outer_) {
     for (const Blob* part : parts) parts_.push_back(format(*part));
   }

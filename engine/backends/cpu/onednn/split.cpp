@@ -39,7 +39,8 @@ class Split : public DnnlImplementation {
     for (size_t k = 0; k < terms_.size() && k < 2 && heir == nullptr; ++k) {
       if (!terms_[k]->observed) heir = terms_[k];
     }
-    if (terms_.size() > 1 || heir == nullptr) add(heir ? heir->diff : bottom_diff_, heir != nullptr);
+    if (terms_.size() > 1 || heir == nullptr)
+      add(heir ? heir->diff : bottom_diff_, heir != nullptr);
     if (heir != nullptr) bottom_diff_.take(heir->diff);
   }
 
