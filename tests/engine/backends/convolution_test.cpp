@@ -98,9 +98,9 @@ TEST(OnednnConvolutionNet, RefusesWhatItCannotDo) {
                     x, {.fuse = true}),
             "fuses no ReLU with a negative_slope");
   EXPECT_EQ(refusal(convolution("num_output: 6 kernel_size: 3") +
-                        "layer { name: 't' type: 'TanH' bottom: 'y' top: 'y' }",
+                        "layer { name: 's' type: 'Scale' bottom: 'y' top: 'y' }",
                     x, {.fuse = true}),
-            "fuses ReLU only, not TanH");
+            "fuses normalisation only where nothing runs backward");
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
+#include <cmath>
 #include <optional>
 
 #include "backends/cpu/onednn/primitive.h"
+#include "backends/cpu/onednn/statistics.h"
 #include "layers/convolution_window.h"
 
 namespace caffe::onednn {
@@ -48,18 +50,88 @@ Window dense_window(const Operation& operation) {
   return window;
 }
 
+// A BatchNorm with running statistics and a Scale after a convolution that never runs backward: per
+// output channel y = factor * x + offset, applied while the convolution writes its result.
+class Folded {
+ public:
+  explicit Folded(const Operation& operation)
+      : chain_(normalisation_chain(operation.fused)), channels_(operation.top[0]->shape()[1]) {
+    if (!active()) return;
+    if (operation.backward) throw Refusal{"fuses normalisation only where nothing runs backward"};
+    if (chain_.batch_norm && !uses_global_statistics(*chain_.batch_norm))
+      throw Refusal{"fuses no BatchNorm with the batch's statistics"};
+    if (chain_.scale) require_channel_scale(*chain_.scale, operation.top[0]->shape());
+    factor_.resize(static_cast<size_t>(channels_));
+    offset_.resize(factor_.size());
+    Dims dims(static_cast<size_t>(operation.top[0]->shape().axes()), 1);
+    dims[1] = channels_;
+    format_ = row_major(dims);
+  }
+
+  bool active() const { return chain_.batch_norm != nullptr || chain_.scale != nullptr; }
+
+  dnnl::primitive_attr attributes() const {
+    dnnl::primitive_attr attributes = strict_attributes();
+    dnnl::post_ops after;
+    if (active()) {
+      after.append_binary(dnnl::algorithm::binary_mul, format_);
+      after.append_binary(dnnl::algorithm::binary_add, format_);
+    }
+    if (chain_.relu) after.append_eltwise(dnnl::algorithm::eltwise_relu, 0.f, 0.f);
+    attributes.set_post_ops(after);
+    return attributes;
+  }
+
+  void bind(Step& step) {
+    if (!active()) return;
+    step.bind(DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, format_, factor_.data());
+    step.bind(DNNL_ARG_ATTR_MULTIPLE_POST_OP(1) | DNNL_ARG_SRC_1, format_, offset_.data());
+  }
+
+  // From the layers' values of now.
+  void refresh() {
+    if (!active()) return;
+    const size_t n = factor_.size();
+    std::fill(factor_.begin(), factor_.end(), 1.f);
+    std::fill(offset_.begin(), offset_.end(), 0.f);
+    if (chain_.batch_norm) {
+      read_global_statistics(*chain_.batch_norm, offset_.data(), factor_.data());
+      const float eps = chain_.batch_norm->param().batch_norm_param().eps();
+      for (size_t c = 0; c < n; ++c) {
+        factor_[c] = 1 / std::sqrt(factor_[c] + eps);
+        offset_[c] *= -factor_[c];
+      }
+    }
+    if (!chain_.scale) return;
+    const float* scale = chain_.scale->blobs()[0]->data_as<float>();
+    const float* shift = chain_.shift() ? chain_.scale->blobs()[1]->data_as<float>() : nullptr;
+    for (size_t c = 0; c < n; ++c) {
+      factor_[c] *= scale[c];
+      offset_[c] = offset_[c] * scale[c] + (shift ? shift[c] : 0);
+    }
+  }
+
+ private:
+  NormalisationChain chain_;
+  int64_t channels_;
+  std::vector<float> factor_, offset_;
+  Desc format_;
+};
+
 class Convolution : public DnnlImplementation {
  public:
   explicit Convolution(const Operation& operation)
       : relu_(fuses_relu(operation)),
         dims_(formats_of(operation)),
+        folded_(operation),
         window_(dense_window(operation)),
         bias_(dims_.bias.empty() ? Desc() : row_major(dims_.bias)),
         forward_pd_(cpu_engine(), forward_kind(operation), kDirect, any_format(dims_.source),
                     any_format(dims_.weights), bias_, any_format(dims_.destination), window_.stride,
-                    window_.dilation, window_.pad, window_.pad, attributes(relu_)) {
+                    window_.dilation, window_.pad, window_.pad, folded_.attributes()) {
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
     details_ = describe(forward_pd_, forward_pd_.src_desc(), forward_pd_.dst_desc(), relu_);
+    if (folded_.active()) details_ += " with normalisation";
     for (size_t i = 0; i < operation.bottom.size(); ++i) plan_forward(operation, i);
     if (!operation.backward) return;
     plan_gradients(operation);
@@ -67,6 +139,7 @@ class Convolution : public DnnlImplementation {
   }
 
   void forward() override {
+    folded_.refresh();
     for (Step& step : forward_) step.run();
   }
 
@@ -96,6 +169,7 @@ class Convolution : public DnnlImplementation {
               Access::kRead);
     if (!dims_.bias.empty())
       step.bind(DNNL_ARG_BIAS, bias_, operation.parameter(1).data(), Access::kRead);
+    folded_.bind(step);
     step.bind(DNNL_ARG_DST, forward_pd_.dst_desc(), operation.top[i]->data(), Access::kWrite);
   }
 
@@ -162,6 +236,7 @@ class Convolution : public DnnlImplementation {
 
   bool relu_;
   Formats dims_;
+  Folded folded_;
   Window window_;
   Desc bias_;
   Forward forward_pd_;
@@ -171,9 +246,11 @@ class Convolution : public DnnlImplementation {
   std::vector<Back> backward_;
 };
 
-CAFFE_REGISTER_IMPLEMENTATION(Convolution, onednn, make<Convolution>);
-CAFFE_REGISTER_IMPLEMENTATION(ConvolutionDepthwise, onednn, make<Convolution>);
-CAFFE_REGISTER_IMPLEMENTATION(DepthwiseConvolution, onednn, make<Convolution>);
+CAFFE_REGISTER_IMPLEMENTATION(Convolution, onednn, make<Convolution>, "BatchNorm", "Scale", "ReLU");
+CAFFE_REGISTER_IMPLEMENTATION(ConvolutionDepthwise, onednn, make<Convolution>, "BatchNorm", "Scale",
+                              "ReLU");
+CAFFE_REGISTER_IMPLEMENTATION(DepthwiseConvolution, onednn, make<Convolution>, "BatchNorm", "Scale",
+                              "ReLU");
 
 }  // namespace
 

@@ -129,7 +129,7 @@ class InnerProduct : public DnnlImplementation {
   std::optional<ParameterGradient> weights_gradient_, bias_gradient_;
 };
 
-CAFFE_REGISTER_IMPLEMENTATION(InnerProduct, onednn, make<InnerProduct>);
+CAFFE_REGISTER_IMPLEMENTATION(InnerProduct, onednn, make<InnerProduct>, "ReLU");
 
 }  // namespace
 }  // namespace caffe::onednn

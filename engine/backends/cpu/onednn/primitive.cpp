@@ -121,12 +121,10 @@ void require_no_fusion(const Operation& operation) {
 
 bool fuses_relu(const Operation& operation) {
   if (operation.fused.empty()) return false;
-  const LayerParameter& follower = operation.fused[0]->param();
-  if (operation.fused.size() > 1) throw Refusal{"fuses one layer only"};
-  if (follower.type() != "ReLU") throw Refusal{"fuses ReLU only, not " + follower.type()};
-  if (follower.relu_param().negative_slope() != 0)
-    throw Refusal{"fuses no ReLU with a negative_slope"};
+  const LayerParameter& last = operation.fused.back()->param();
   if (operation.top.size() != 1) throw Refusal{"fuses only where there is one top"};
+  if (last.type() != "ReLU") return false;
+  if (last.relu_param().negative_slope() != 0) throw Refusal{"fuses no ReLU with a negative_slope"};
   return true;
 }
 
@@ -140,8 +138,8 @@ dnnl::primitive_attr attributes(bool relu) {
   return attributes;
 }
 
-void* layer_workspace(Layer& layer, size_t bytes) {
-  std::shared_ptr<Storage>& storage = layer.workspace();
+void* layer_workspace(Layer& layer, size_t bytes, size_t part) {
+  std::shared_ptr<Storage>& storage = layer.workspace(part);
   if (!storage || storage->bytes() != bytes) storage = std::make_shared<Storage>(bytes);
   return storage->data();
 }

@@ -81,7 +81,7 @@ class ParameterGradient {
 // Refuses what no implementation of this backend takes: doubles, empty arrays.
 void require_supported(const Operation& operation);
 void require_no_fusion(const Operation& operation);
-// Whether the operation takes a ReLU along; refuses any other follower.
+// Whether a ReLU is the last layer that the operation takes along; refuses one with a slope.
 bool fuses_relu(const Operation& operation);
 dnnl::primitive_attr attributes(bool relu);
 inline dnnl::prop_kind forward_kind(const Operation& operation) {
@@ -89,7 +89,7 @@ inline dnnl::prop_kind forward_kind(const Operation& operation) {
                             : dnnl::prop_kind::forward_inference;
 }
 // The layer's workspace, of this size.
-void* layer_workspace(Layer& layer, size_t bytes);
+void* layer_workspace(Layer& layer, size_t bytes, size_t part = 0);
 // Whether the diff of bottom `index` is wanted.
 bool propagates_down(const Operation& operation, size_t index);
 
