@@ -31,10 +31,16 @@ NetParameter parse(const std::string& prototxt) {
   return net;
 }
 
-std::unique_ptr<Implementation> implement(const Operation& operation, const std::string& backend) {
+std::unique_ptr<Implementation> implement(const Operation& operation, const std::string& backend,
+                                          bool fall_back) {
   for (const ImplementationFactory& factory :
        ImplementationRegistry::of(operation.param().type())) {
-    if (factory.name == backend) return factory.make(operation);
+    if (factory.name != backend) continue;
+    try {
+      return factory.make(operation);
+    } catch (const Refusal&) {
+      if (!fall_back) throw;
+    }
   }
   return make_portable(operation);
 }
@@ -107,7 +113,7 @@ SmallNet::SmallNet(const std::string& prototxt, const std::map<std::string, Shap
       ++i;
       operation.fused.push_back(add(net.layer(i), operation.top, operation.top));
     }
-    implementations_.push_back(implement(operation, options.backend));
+    implementations_.push_back(implement(operation, options.backend, options.fall_back));
   }
 }
 
