@@ -48,6 +48,7 @@ std::unique_ptr<Implementation> implement(const std::vector<Operation>& operatio
         *first += operation.fused.size();
         return implementation;
       } catch (const Refusal&) {
+        if (limit == 0 && options.fall_back) break;
         if (limit == 0 || options.strict) throw;
       }
     }

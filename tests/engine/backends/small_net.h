@@ -28,6 +28,7 @@ class SmallNet {
     std::set<std::string> no_gradient = {};
     std::vector<bool> learns = {};    // of the first layer's parameters; empty: all
     std::string values = "gaussian";  // or "integers": many ties
+    bool fall_back = false;  // to the portable code where the backend refuses, as a plan does
   };
 
   SmallNet(const std::string& prototxt, const std::map<std::string, Shape>& inputs,
