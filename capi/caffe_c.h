@@ -193,9 +193,6 @@ CAFFE_C_API int caffe_net_forward(caffe_net* net, int64_t* rows);
 CAFFE_C_API int caffe_net_record_keys(const caffe_net* net, caffe_strings** keys);
 /* Number of values of a blob after the last forward. */
 CAFFE_C_API int caffe_net_blob_count(const caffe_net* net, const char* blob, int64_t* count);
-/* Its shape: *axes extents, outermost first, of which at most `capacity` are copied. */
-CAFFE_C_API int caffe_net_blob_shape(const caffe_net* net, const char* blob, int64_t* extents,
-                                     int capacity, int* axes);
 /* Copies a blob, row-major, into `values`, which has room for `capacity` floats. */
 CAFFE_C_API int caffe_net_blob_read(caffe_net* net, const char* blob, float* values,
                                     int64_t capacity);

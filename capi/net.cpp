@@ -195,16 +195,6 @@ int caffe_net_blob_count(const caffe_net* net, const char* blob, int64_t* count)
   });
 }
 
-int caffe_net_blob_shape(const caffe_net* net, const char* blob, int64_t* extents, int capacity,
-                         int* axes) {
-  return guarded([&] {
-    const caffe::Shape& shape = given(net, "net")->net->blob(given(blob, "blob")).shape();
-    given(extents, "extents");
-    *given(axes, "axes") = shape.axes();
-    for (int i = 0; i < std::min(shape.axes(), capacity); ++i) extents[i] = shape[i];
-  });
-}
-
 int caffe_net_blob_read(caffe_net* net, const char* blob, float* values, int64_t capacity) {
   return guarded([&] {
     const caffe::Blob& source = given(net, "net")->net->blob(given(blob, "blob"));

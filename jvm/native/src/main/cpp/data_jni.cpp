@@ -182,24 +182,6 @@ JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netRecordKe
   });
 }
 
-JNIEXPORT jintArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netBlobShape(JNIEnv* env, jclass,
-                                                                               jlong net,
-                                                                               jstring blob) {
-  return guarded(env, [&] {
-    constexpr int kMostAxes = 32;  // Caffe's limit
-    int64_t extents[kMostAxes];
-    int axes = 0;
-    check(env, caffe_net_blob_shape(handle<caffe_net>(env, net), to_utf8(env, blob).c_str(),
-                                    extents, kMostAxes, &axes));
-    const jint size = std::min(axes, kMostAxes);
-    const jintArray array = env->NewIntArray(size);
-    caffe::jni::check_pending(env);
-    const std::vector<jint> values(extents, extents + size);
-    env->SetIntArrayRegion(array, 0, size, values.data());
-    return array;
-  });
-}
-
 JNIEXPORT jfloatArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_netBlobRead(JNIEnv* env, jclass,
                                                                                 jlong net,
                                                                                 jstring blob) {

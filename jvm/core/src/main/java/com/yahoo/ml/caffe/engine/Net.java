@@ -45,11 +45,6 @@ public final class Net extends Handle {
     return Native.netRecordKeys(address());
   }
 
-  /** A blob's extents, outermost first. */
-  public int[] shape(String blob) throws IOException {
-    return Native.netBlobShape(address(), blob);
-  }
-
   /** A blob after the last batch, row-major. */
   public float[] read(String blob) throws IOException {
     return Native.netBlobRead(address(), blob);
@@ -60,6 +55,7 @@ public final class Net extends Handle {
     return Native.netInputNames(address());
   }
 
+  /** A blob's extents, outermost first. */
   public long[] shape(String blob) throws IOException {
     return Native.netBlobShape(address(), blob);
   }

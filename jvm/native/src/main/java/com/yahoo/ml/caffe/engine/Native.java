@@ -89,8 +89,6 @@ final class Native {
 
   static native String[] netRecordKeys(long net) throws IOException;
 
-  static native int[] netBlobShape(long net, String blob) throws IOException;
-
   static native float[] netBlobRead(long net, String blob) throws IOException;
 
   static native void netCancel(long net);
