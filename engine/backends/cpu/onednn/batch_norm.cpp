@@ -137,8 +137,7 @@ class BatchNorm : public DnnlImplementation {
     if (signs_) backward_->bind(DNNL_ARG_WORKSPACE, pd.workspace_desc(), signs_);
     const auto gradient = [&](int index) {
       return ParameterGradient(
-          vector, chain_.scale->learns(index) ? &chain_.scale->blobs()[index]->diff() : nullptr,
-          true);
+          vector, chain_.scale->learns(index) ? &chain_.scale->blobs()[index]->diff() : nullptr);
     };
     if (!chain_.scale) return;
     backward_->bind(DNNL_ARG_SCALE, vector, chain_.scale->blobs()[0]->data(), Access::kRead);
