@@ -117,6 +117,14 @@ def comment_above(text, position):
     return [line[2:].removeprefix(" ") for line in block]
 
 
+# The second one's layers are there in the Python module only.
+LAYER_FOLDERS = (ROOT / "engine/layers", ROOT / "python/caffe/src")
+
+
+def files(folders, pattern):
+    return [path for folder in folders for path in sorted(folder.glob(pattern))]
+
+
 @dataclass
 class Class:
     text: str  # of its file from its name on, to the next class
@@ -124,9 +132,9 @@ class Class:
     about: list  # lines
 
 
-def read_classes(folder):
+def read_classes(folders):
     classes, aliases = {}, {}
-    for path in sorted(folder.glob("*")):
+    for path in files(folders, "*"):
         text = path.read_text()
         found = list(re.finditer(r"^class (\w+)(?: final)? : public (\w+)", text, re.MULTILINE))
         for i, match in enumerate(found):
@@ -139,7 +147,7 @@ def read_classes(folder):
         for match in re.finditer(r"^using (\w+) = (\w+)<", text, re.MULTILINE):
             aliases[match[1]] = (match[2], comment_above(text, match.start()))
     # A class that a header declares has its members in the source file of the same name.
-    for path in folder.glob("*_layer.h"):
+    for path in files(folders, "*_layer.h"):
         source = path.with_suffix(".cpp")
         for match in re.finditer(r"^class (\w+) : public", path.read_text(), re.MULTILINE):
             if source.exists():
@@ -182,10 +190,10 @@ def paragraph(lines):
 
 
 def layers_page(messages):
-    classes, aliases = read_classes(ROOT / "engine/layers")
+    classes, aliases = read_classes(LAYER_FOLDERS)
     fields = messages["LayerParameter"].fields
     types = {}
-    for path in sorted((ROOT / "engine/layers").glob("*.cpp")):
+    for path in files(LAYER_FOLDERS, "*.cpp"):
         for kind, name in re.findall(r"^CAFFE_REGISTER_LAYER\((\w+), (\w+)\);", path.read_text(), re.MULTILINE):
             types[kind] = name
     parts = [f"# Layers\n{NOTE}"]
