@@ -62,8 +62,8 @@ void clear_run(Net& net) {
 TEST(Fusion, NormalisationAndSumsRunAsOne) {
   const auto net = make(false, std::vector<std::string>{});
   const std::string plan = net->plan_text();
-  for (const std::string group : {"\nn .BatchNorm.[^\n]* [+] s [+] r\n", "\nm .BatchNorm.[^\n]* [+] t\n",
-                                  "\ne .Eltwise.[^\n]* [+] q\n"}) {
+  for (const std::string group : {"\nn .BatchNorm.[^\n]* [+] s [+] r\n",
+                                  "\nm .BatchNorm.[^\n]* [+] t\n", "\ne .Eltwise.[^\n]* [+] q\n"}) {
     EXPECT_THAT(plan, ContainsRegex(group));
   }
   // Whoever may look at m and e must find them.

@@ -102,8 +102,7 @@ class Folded {
       after.append_binary(dnnl::algorithm::binary_mul, format_);
       after.append_binary(dnnl::algorithm::binary_add, format_);
     }
-    if (activation)
-      after.append_eltwise(activation->forward, activation->alpha, activation->beta);
+    if (activation) after.append_eltwise(activation->forward, activation->alpha, activation->beta);
     attributes.set_post_ops(after);
     return attributes;
   }
@@ -290,14 +289,16 @@ class ConvolutionImplementation : public DnnlImplementation {
   std::vector<Back> backward_;
 };
 
-CAFFE_REGISTER_IMPLEMENTATION(Convolution, onednn, make<ConvolutionImplementation<Convolution>>, "BatchNorm",
-                              "Scale", CAFFE_FUSED_ACTIVATIONS);
-CAFFE_REGISTER_IMPLEMENTATION(ConvolutionDepthwise, onednn, make<ConvolutionImplementation<Convolution>>, "BatchNorm",
-                              "Scale", CAFFE_FUSED_ACTIVATIONS);
-CAFFE_REGISTER_IMPLEMENTATION(DepthwiseConvolution, onednn, make<ConvolutionImplementation<Convolution>>, "BatchNorm",
-                              "Scale", CAFFE_FUSED_ACTIVATIONS);
-CAFFE_REGISTER_IMPLEMENTATION(Deconvolution, onednn, make<ConvolutionImplementation<Deconvolution>>, "BatchNorm",
-                              "Scale", CAFFE_FUSED_ACTIVATIONS);
+CAFFE_REGISTER_IMPLEMENTATION(Convolution, onednn, make<ConvolutionImplementation<Convolution>>,
+                              "BatchNorm", "Scale", CAFFE_FUSED_ACTIVATIONS);
+CAFFE_REGISTER_IMPLEMENTATION(ConvolutionDepthwise, onednn,
+                              make<ConvolutionImplementation<Convolution>>, "BatchNorm", "Scale",
+                              CAFFE_FUSED_ACTIVATIONS);
+CAFFE_REGISTER_IMPLEMENTATION(DepthwiseConvolution, onednn,
+                              make<ConvolutionImplementation<Convolution>>, "BatchNorm", "Scale",
+                              CAFFE_FUSED_ACTIVATIONS);
+CAFFE_REGISTER_IMPLEMENTATION(Deconvolution, onednn, make<ConvolutionImplementation<Deconvolution>>,
+                              "BatchNorm", "Scale", CAFFE_FUSED_ACTIVATIONS);
 
 }  // namespace
 }  // namespace caffe::onednn
