@@ -1,24 +1,38 @@
-"""Compares the engine's training step with the reference of prototype_bench.cpp.
+"""Compares the engine's speed with others'.
 
-Both are run in turn, several rounds in one go, because only ratios of interleaved runs mean anything on a machine
-that others use too. Per net and number of threads the result holds the median and the least time of a step, and as
-ratio the median over the rounds of (engine's median in this round / reference's median in this round); cpu_ratio is
-the same for processor time, which tells more than the clock while the machine is busy. Writes
-benchmarks/results/training_step.json and prints a table; exits with 1 where a ratio exceeds --limit.
+Without --peers: the training step of small nets against prototype_bench.cpp, which calls oneDNN by hand; results go to
+results/training_step.json. With --peers: training and inference of six nets against PyTorch (torch_peer.py: eager,
+channels_last, torch.compile; the best of them counts); results go to results/peers.json.
+
+All sides are run in turn, several rounds in one go, because only ratios of interleaved runs mean anything on a machine
+that others use too. The result holds medians over all steps; a ratio is the median over the rounds of (engine's median
+in this round / other side's), and for cpu_ratio the same of processor time, which tells more than the clock while the
+machine is busy. Below 1 the engine is faster. Exits with 1 where a ratio exceeds --limit.
 """
 
 import argparse
 import datetime
 import json
+import math
 import os
 import pathlib
 import platform
 import statistics
 import subprocess
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-NETS = ("lenet", "cifar10_quick")
+REFERENCE_NETS = ("lenet", "cifar10_quick")
+# net: steps per round of training, of inference
+PEER_NETS = {
+    "lenet": (40, 100),
+    "cifar10_quick": (20, 60),
+    "caffenet": (4, 12),
+    "googlenet": (3, 10),
+    "resnet50": (2, 8),
+    "caption": (3, 8),
+}
 
 
 def find_build(given):
@@ -38,44 +52,115 @@ def build_programs(build):
     return build / "benchmarks"
 
 
-def step_times(command, threads):
+def run_side(command, threads):
+    """Runs one side once: its JSON, and as start_ms the time from its start until it said `ready`."""
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OMP_WAIT_POLICY="passive")
-    done = subprocess.run([str(part) for part in command], env=environment, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"error: {command[0]} failed: {done.stderr.strip()}")
-    return json.loads(done.stdout)
+    start = time.perf_counter()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([str(part) for part in command], env=environment, text=True, **pipes) as process:
+        first = process.stdout.readline()
+        started = (time.perf_counter() - start) * 1e3
+        rest, errors = process.communicate()
+    if process.returncode:
+        sys.exit(f"error: {' '.join(map(str, command))} failed: {errors.strip()[-2000:]}")
+    result = json.loads(rest if first.strip() == "ready" else first + rest)
+    return dict(result, start_ms=started)
 
 
-def compare(programs, net, threads, rounds, steps):
-    sides = {
-        "engine": [programs / "step_bench", HERE / "nets" / f"{net}.prototxt", steps],
-        "reference": [programs / "prototype_bench", net, steps],
-    }
-    times = {side: [] for side in sides}
+def interleave(sides, threads, rounds):
+    runs = {side: [] for side in sides}
     for number in range(rounds):
-        order = list(sides) if number % 2 else list(reversed(sides))
-        for side in order:
-            times[side].append(step_times(sides[side], threads))
+        for side in list(sides) if number % 2 else list(reversed(sides)):
+            runs[side].append(run_side(sides[side], threads))
+    return runs
 
-    def ratios(key):
-        pairs = zip(times["engine"], times["reference"])
-        return [statistics.median(ours[key]) / statistics.median(other[key]) for ours, other in pairs]
 
-    def over_all(summary, key):
-        return {side: summary([value for run in runs for value in run[key]]) for side, runs in times.items()}
+def ratios(runs, other, key):
+    return [statistics.median(a[key]) / statistics.median(b[key]) for a, b in zip(runs["engine"], runs[other])]
 
-    least = over_all(min, "ms")
+
+def over_all(runs, summary, key):
+    return {side: summary([value for run in results for value in run[key]]) for side, results in runs.items()}
+
+
+def compare(runs, other):
+    least = over_all(runs, min, "ms")
     return {
-        "net": net,
-        "threads": threads,
-        "median_ms": over_all(statistics.median, "ms"),
-        "median_cpu_ms": over_all(statistics.median, "cpu_ms"),
+        "median_ms": over_all(runs, statistics.median, "ms"),
+        "median_cpu_ms": over_all(runs, statistics.median, "cpu_ms"),
         "least_ms": least,
-        "ratio": statistics.median(ratios("ms")),
-        "cpu_ratio": statistics.median(ratios("cpu_ms")),
-        "ratio_of_least": least["engine"] / least["reference"],
-        "ratios_per_round": ratios("ms"),
+        "ratio": statistics.median(ratios(runs, other, "ms")),
+        "cpu_ratio": statistics.median(ratios(runs, other, "cpu_ms")),
+        "ratio_of_least": least["engine"] / least[other],
+        "ratios_per_round": ratios(runs, other, "ms"),
     }
+
+
+def compare_with_reference(programs, arguments):
+    results = []
+    print("net            threads  engine ms  reference ms  ratio  cpu ratio  ratio of least")
+    for net in arguments.nets or REFERENCE_NETS:
+        for threads in arguments.threads:
+            steps = arguments.steps or 30
+            sides = {
+                "engine": [programs / "step_bench", HERE / "nets" / f"{net}.prototxt", steps],
+                "reference": [programs / "prototype_bench", net, steps],
+            }
+            runs = interleave(sides, threads, arguments.rounds or 9)
+            result = {"net": net, "threads": threads, **compare(runs, "reference")}
+            results.append(result)
+            median = result["median_ms"]
+            print(
+                f"{net:14} {threads:7} {median['engine']:10.2f} {median['reference']:13.2f}"
+                f" {result['ratio']:6.3f} {result['cpu_ratio']:10.3f} {result['ratio_of_least']:15.3f}",
+                flush=True,
+            )
+    return results
+
+
+def peer_work(arguments):
+    """(net, what, batch, steps) to compare."""
+    for net in arguments.nets or PEER_NETS:
+        train, infer = PEER_NETS[net]
+        if "training" in arguments.work:
+            yield net, "training", None, arguments.steps or train
+        for batch in (1, 16) if "inference" in arguments.work else ():
+            yield net, "inference", batch, arguments.steps or infer
+
+
+def compare_with_peers(programs, arguments):
+    results = []
+    print("net            work          threads  engine ms   best peer        ms  ratio  cpu ratio  memory  start")
+    for net, work, batch, steps in peer_work(arguments):
+        for threads in arguments.threads:
+            rest = ["--inference", "--batch", batch] if batch else []
+            sides = {"engine": [programs / "step_bench", HERE / "nets" / f"{net}.prototxt", steps, *rest]}
+            for variant in arguments.variants:
+                if variant == "channels_last" and net == "caption":
+                    continue
+                sides[variant] = [sys.executable, HERE / "torch_peer.py", net, steps, variant, threads, *rest]
+            runs = interleave(sides, threads, arguments.rounds or 3)
+            median = over_all(runs, statistics.median, "ms")
+            best = min((side for side in sides if side != "engine"), key=median.get)
+            result = {"net": net, "work": work, "batch": batch, "threads": threads, "best_peer": best}
+            result.update(compare(runs, best))
+            for key in ("peak_mb", "start_ms"):
+                result[key] = {side: statistics.median(run[key] for run in each) for side, each in runs.items()}
+                result[key + "_ratio"] = result[key]["engine"] / result[key][best]
+            result["peer_version"] = runs[best][0]["version"]
+            results.append(result)
+            print(
+                f"{net:14} {work + (f' {batch}' if batch else ''):13} {threads:7} {median['engine']:10.2f}"
+                f"   {best:13} {median[best]:6.1f} {result['ratio']:6.3f} {result['cpu_ratio']:10.3f}"
+                f" {result['peak_mb_ratio']:7.3f} {result['start_ms_ratio']:6.3f}",
+                flush=True,
+            )
+    for work in arguments.work:
+        values = [result["ratio"] for result in results if result["work"] == work]
+        if values:
+            mean = math.exp(statistics.fmean(map(math.log, values)))
+            print(f"{work}: geometric mean {mean:.3f}, worst {max(values):.3f}")
+    return results
 
 
 def processor():
@@ -85,38 +170,39 @@ def processor():
     return platform.processor()
 
 
-def main():
+def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--peers", action="store_true", help="compare with PyTorch, which must be installed")
     parser.add_argument("--build", help="CMake build folder; default: the newest below build/")
-    parser.add_argument("--nets", nargs="+", choices=NETS, default=NETS)
+    parser.add_argument("--nets", nargs="+", choices=PEER_NETS)
+    parser.add_argument("--work", nargs="+", choices=("training", "inference"), default=("training", "inference"))
+    parser.add_argument("--variants", nargs="+", default=("eager", "channels_last", "compile"), help="of PyTorch")
     parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, os.cpu_count()}))
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--steps", type=int, help="per round")
     parser.add_argument("--limit", type=float, default=1.05, help="largest ratio that passes")
-    parser.add_argument("--output", default=HERE / "results" / "training_step.json")
+    parser.add_argument("--output", help="JSON file")
     arguments = parser.parse_args()
+    if not arguments.peers and arguments.nets and not set(arguments.nets) <= set(REFERENCE_NETS):
+        parser.error(f"without --peers the nets are {', '.join(REFERENCE_NETS)}")
+    return arguments
+
+
+def main():
+    arguments = parse()
     programs = build_programs(find_build(arguments.build))
-    results = []
-    print("net            threads  engine ms  reference ms  ratio  cpu ratio  ratio of least")
-    for net in arguments.nets:
-        for threads in arguments.threads:
-            result = compare(programs, net, threads, arguments.rounds, arguments.steps)
-            results.append(result)
-            median = result["median_ms"]
-            print(f"{net:14} {threads:7} {median['engine']:10.2f} {median['reference']:13.2f}"
-                  f" {result['ratio']:6.3f} {result['cpu_ratio']:10.3f} {result['ratio_of_least']:15.3f}", flush=True)
+    results = (compare_with_peers if arguments.peers else compare_with_reference)(programs, arguments)
     report = {
-        "what": "training step, milliseconds; reference: benchmarks/prototype_bench.cpp",
+        "what": "milliseconds per step; " + ("peer: PyTorch" if arguments.peers else "reference: prototype_bench.cpp"),
         "command": "benchmarks/run.py " + " ".join(sys.argv[1:]),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "processor": processor(),
         "processors": os.cpu_count(),
         "load_average": os.getloadavg()[0],
-        "rounds": arguments.rounds,
-        "steps_per_round": arguments.steps,
         "results": results,
     }
-    output = pathlib.Path(arguments.output)
+    name = "peers.json" if arguments.peers else "training_step.json"
+    output = pathlib.Path(arguments.output or HERE / "results" / name)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(report, indent=2) + "\n")
     print(f"written to {output}")

@@ -66,10 +66,11 @@ class FeatureStore {
   // A Datum has channels, height and width, so that the blob may have four axes.
   void require_datum_shape() const {
     const Shape& shape = blob_.shape();
-    CAFFE_REQUIRE(shape.axes() <= 4 && shape.count() / std::max<int64_t>(1, shape.extent_or_one(0)) <=
-                                           INT32_MAX / static_cast<int64_t>(sizeof(float)),
-                  "blob ", name_, " has the shape ", shape.str(),
-                  "; a record holds at most four axes (rows, channels, height, width) and 2 GiB");
+    CAFFE_REQUIRE(
+        shape.axes() <= 4 && shape.count() / std::max<int64_t>(1, shape.extent_or_one(0)) <=
+                                 INT32_MAX / static_cast<int64_t>(sizeof(float)),
+        "blob ", name_, " has the shape ", shape.str(),
+        "; a record holds at most four axes (rows, channels, height, width) and 2 GiB");
   }
 
   const Blob& blob_;

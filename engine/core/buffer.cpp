@@ -107,6 +107,33 @@ void Buffer::bind(int index, void* memory) {
   slot.data = memory;
 }
 
+bool Buffer::movable(int index) const {
+  const Slot& slot = slots_[static_cast<size_t>(index)];
+  return !pinned() && (slot.storage != nullptr || slot.data == nullptr);
+}
+
+void Buffer::exchange(int index, std::shared_ptr<Storage>* storage) {
+  Slot& slot = slots_[static_cast<size_t>(index)];
+  CAFFE_REQUIRE_CODE(movable(index) && (*storage)->bytes() >= bytes_needed(slot),
+                     ErrorCode::kInternal, "a buffer cannot have memory of another size");
+  slot.storage.swap(*storage);
+  slot.data = slot.storage->data();
+  invalidate_others(index);
+}
+
+void Buffer::take(int index, Buffer* other, int other_index) {
+  const void* source = other->read(other_index);
+  void* destination = write(index);
+  Slot& theirs = other->slots_[static_cast<size_t>(other_index)];
+  if (movable(index) && other->movable(other_index)) {
+    exchange(index, &theirs.storage);
+    theirs.data = theirs.storage->data();
+  } else {
+    std::memcpy(destination, source, bytes_needed(slots_[static_cast<size_t>(index)]));
+  }
+  other->invalidate_others(other_index);
+}
+
 std::shared_ptr<Buffer::Pin> Buffer::pin() {
   update(0);
   std::shared_ptr<Pin> pin = pin_.lock();

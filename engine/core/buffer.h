@@ -105,6 +105,17 @@ class Buffer {
   // next bind.
   void bind(int index, void* memory);
 
+  // Whether the memory of a representation may be given away: it is the buffer's own, and nobody
+  // holds a view.
+  bool movable(int index) const;
+  // Gives representation `index`, which must be movable, the memory `storage`, whose content
+  // becomes the buffer's newest, and leaves there the memory it had: what works in place keeps its
+  // input that way without a copy.
+  void exchange(int index, std::shared_ptr<Storage>* storage);
+  // Takes over the content of another buffer of the same number of bytes, by exchanging memory
+  // where both are movable, else as a copy. What the other one holds afterwards is undefined.
+  void take(int index, Buffer* other, int other_index);
+
   // A pin, and the plain memory it guards, which stays valid as long as the pin lives.
   struct Pin {
     std::shared_ptr<Storage> storage;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 namespace caffe {
@@ -19,6 +20,15 @@ template <typename Work>
 void for_each_heavy(int64_t n, const Work& work) {
 #pragma omp parallel for schedule(static) if (n > 1)
   for (int64_t i = 0; i < n; ++i) work(i);
+}
+
+// work(begin, end) for pieces of [0, n) so small that a core's first cache holds one of several
+// arrays: for loops that touch the same elements more than once.
+template <typename Work>
+void for_each_piece(int64_t n, const Work& work) {
+  constexpr int64_t kPiece = 1024;
+#pragma omp parallel for schedule(static) if (n > kParallelGrain)
+  for (int64_t begin = 0; begin < n; begin += kPiece) work(begin, std::min(begin + kPiece, n));
 }
 
 }  // namespace caffe

@@ -10,6 +10,8 @@ class AbsValLayer : public ElementwiseLayer<AbsValLayer> {
  public:
   using ElementwiseLayer::ElementwiseLayer;
 
+  bool gradient_from_output() const override { return false; }
+
   template <typename T>
   auto value() const {
     return [](T x) { return std::abs(x); };
@@ -17,7 +19,7 @@ class AbsValLayer : public ElementwiseLayer<AbsValLayer> {
 
   template <typename T>
   auto gradient() const {
-    return [](T x, T, T dy) { return static_cast<T>((x > 0) - (x < 0)) * dy; };
+    return [](T x, T dy) { return static_cast<T>((x > 0) - (x < 0)) * dy; };
   }
 };
 

@@ -10,6 +10,8 @@ class BNLLLayer : public ElementwiseLayer<BNLLLayer> {
  public:
   using ElementwiseLayer::ElementwiseLayer;
 
+  bool gradient_from_output() const override { return false; }
+
   template <typename T>
   auto value() const {
     return [](T x) { return (x > 0 ? x : T{0}) + std::log(1 + std::exp(-std::abs(x))); };
@@ -17,7 +19,7 @@ class BNLLLayer : public ElementwiseLayer<BNLLLayer> {
 
   template <typename T>
   auto gradient() const {
-    return [](T x, T, T dy) { return dy / (1 + std::exp(-x)); };
+    return [](T x, T dy) { return dy / (1 + std::exp(-x)); };
   }
 };
 

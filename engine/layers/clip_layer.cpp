@@ -8,6 +8,8 @@ class ClipLayer : public ElementwiseLayer<ClipLayer> {
  public:
   using ElementwiseLayer::ElementwiseLayer;
 
+  bool gradient_from_output() const override { return false; }
+
   void set_up(const Blobs&, const Blobs&) override {
     const auto& p = param().clip_param();
     CAFFE_REQUIRE(p.has_min() && p.has_max(), "clip_param needs both min and max");
@@ -25,7 +27,7 @@ class ClipLayer : public ElementwiseLayer<ClipLayer> {
   auto gradient() const {
     const T low = param().clip_param().min();
     const T high = param().clip_param().max();
-    return [=](T x, T, T dy) { return x >= low && x <= high ? dy : T{0}; };
+    return [=](T x, T dy) { return x >= low && x <= high ? dy : T{0}; };
   }
 };
 

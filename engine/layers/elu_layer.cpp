@@ -5,10 +5,13 @@
 namespace caffe {
 namespace {
 
-// y = x where x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2015).
+// y = x where x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2015). The output has the
+// input's sign, unless alpha is negative.
 class ELULayer : public ElementwiseLayer<ELULayer> {
  public:
   using ElementwiseLayer::ElementwiseLayer;
+
+  bool gradient_from_output() const override { return param().elu_param().alpha() >= 0; }
 
   template <typename T>
   auto value() const {
@@ -19,7 +22,10 @@ class ELULayer : public ElementwiseLayer<ELULayer> {
   template <typename T>
   auto gradient() const {
     const T alpha = param().elu_param().alpha();
-    return [=](T x, T y, T dy) { return x > 0 ? dy : dy * (y + alpha); };
+    const bool from_output = gradient_from_output();
+    return [=](T v, T dy) {
+      return v > 0 ? dy : dy * (from_output ? v + alpha : alpha * std::exp(v));
+    };
   }
 };
 

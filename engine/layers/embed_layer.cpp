@@ -53,10 +53,14 @@ class EmbedLayer : public PortableLayer<EmbedLayer> {
     if (learns(0)) {
       const T* index = bottom[0]->data_as<T>();
       T* gradient = blobs()[0]->update_diff<T>();
-      for (int64_t i = 0; i < count; ++i) {
-        T* row = gradient + static_cast<int64_t>(index[i]) * outputs;
-        for (int64_t j = 0; j < outputs; ++j) row[j] += dy[i * outputs + j];
-      }
+      constexpr int64_t kColumns = 256;  // rows may repeat, so threads share them by columns
+      for_each_heavy((outputs + kColumns - 1) / kColumns, [=](int64_t block) {
+        const int64_t first = block * kColumns, last = std::min(first + kColumns, outputs);
+        for (int64_t i = 0; i < count; ++i) {
+          T* row = gradient + static_cast<int64_t>(index[i]) * outputs;
+          for (int64_t j = first; j < last; ++j) row[j] += dy[i * outputs + j];
+        }
+      });
     }
     if (p.bias_term() && learns(1)) {
       T* gradient = blobs()[1]->update_diff<T>();

@@ -5,10 +5,12 @@
 namespace caffe {
 namespace {
 
-// y = base ^ (shift + scale * x), base e where it is -1. Backward needs y alone.
+// y = base ^ (shift + scale * x), base e where it is -1.
 class ExpLayer : public ElementwiseLayer<ExpLayer> {
  public:
   using ElementwiseLayer::ElementwiseLayer;
+
+  bool gradient_from_output() const override { return true; }
 
   void set_up(const Blobs&, const Blobs&) override {
     const float base = param().exp_param().base();
@@ -27,7 +29,7 @@ class ExpLayer : public ElementwiseLayer<ExpLayer> {
   template <typename T>
   auto gradient() const {
     const T inner = static_cast<T>(exponent());
-    return [=](T, T y, T dy) { return dy * y * inner; };
+    return [=](T y, T dy) { return dy * y * inner; };
   }
 
  private:

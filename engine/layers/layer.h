@@ -104,8 +104,19 @@ class Layer {
   void set_learns(std::vector<bool> learns) { learns_ = std::move(learns); }
 
   // Where implementations keep what their backward needs of forward (which pixels a pooling took).
-  // It is the layer's, because a net may run forward by one plan and backward by another.
-  std::shared_ptr<Storage>& workspace() { return workspace_; }
+  // It is the layer's, because a net may run forward by one plan and backward by another. `part`
+  // tells several of them apart.
+  std::shared_ptr<Storage>& workspace(size_t part = 0) {
+    if (workspace_.size() <= part) workspace_.resize(part + 1);
+    return workspace_[part];
+  }
+  // Where the forward pass of a layer that overwrites its bottom keeps what was there, if its
+  // gradient needs that. Any implementation may write it, in any layout, and any other read it.
+  Buffer& kept_input(int64_t count) {
+    if (!kept_input_) kept_input_ = std::make_unique<Buffer>(context_.dtype);
+    kept_input_->resize(count);
+    return *kept_input_;
+  }
 
   // "[layer conv1 (Convolution)]", the start of every error about this layer.
   std::string label() const { return "[layer " + name() + " (" + type() + ")]"; }
@@ -122,7 +133,8 @@ class Layer {
   const RunContext& context_;
   std::vector<std::shared_ptr<Blob>> blobs_;
   std::vector<bool> learns_;
-  std::shared_ptr<Storage> workspace_;
+  std::vector<std::shared_ptr<Storage>> workspace_;
+  std::unique_ptr<Buffer> kept_input_;
 };
 
 // Lets a layer write forward<T> and backward<T> once, for float and double.

@@ -10,6 +10,8 @@ class LogLayer : public ElementwiseLayer<LogLayer> {
  public:
   using ElementwiseLayer::ElementwiseLayer;
 
+  bool gradient_from_output() const override { return false; }
+
   void set_up(const Blobs&, const Blobs&) override {
     const float base = param().log_param().base();
     CAFFE_REQUIRE(base == -1 || (base > 0 && base != 1), "found base ", base,
@@ -27,7 +29,7 @@ class LogLayer : public ElementwiseLayer<LogLayer> {
   auto gradient() const {
     const auto& p = param().log_param();
     const T factor = static_cast<T>(base_factor()), scale = p.scale(), shift = p.shift();
-    return [=](T x, T, T dy) { return dy * factor * scale / (scale * x + shift); };
+    return [=](T x, T dy) { return dy * factor * scale / (scale * x + shift); };
   }
 
  private:

@@ -1,26 +1,11 @@
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/for_each.h"
+#include "kernels/inverse_power.h"
 #include "layers/layer.h"
 
 namespace caffe {
 namespace {
-
-// s^-beta, with the exponents of published nets made of square roots.
-template <typename T, typename Work>
-void with_inverse_power(T beta, const Work& work) {
-  if (beta == T{0.75}) {
-    work([](T s) {
-      const T root = std::sqrt(s);
-      return 1 / (root * std::sqrt(root));
-    });
-  } else if (beta == T{0.5}) {
-    work([](T s) { return 1 / std::sqrt(s); });
-  } else {
-    work([=](T s) { return std::pow(s, -beta); });
-  }
-}
 
 // Local response normalisation, y = x s^-beta (Krizhevsky et al., "ImageNet classification with
 // deep convolutional neural networks", 2012). ACROSS_CHANNELS: s = k + alpha / size * sum of x^2

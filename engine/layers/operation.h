@@ -9,21 +9,25 @@
 
 namespace caffe {
 
-// One step of a plan: a layer, perhaps with in-place layers after it that it takes along (fused),
-// bound to its blobs.
+// One step of a plan: a layer, perhaps with layers after it that it takes along (fused), bound to
+// its blobs.
 struct Operation {
   Layer* layer = nullptr;
   Blobs bottom;
-  Blobs top;
+  Blobs top;  // with layers fused: the last one's
+  // Whether somebody will look at top `i` (its values or its gradient) beside the layers. Missing:
+  // yes.
+  std::vector<bool> observed;
   // Which bottoms' diffs are wanted; empty and false where the net never runs backward.
   std::vector<bool> propagate_down;
   bool backward = false;
-  // Layers after this one, in order, that work in place on its only top. An implementation that
-  // cannot take all of them along refuses.
+  // Layers after this one, in order, each with the one before as its only bottom. An implementation
+  // that cannot take all of them along refuses.
   std::vector<Layer*> fused;
 
   const LayerParameter& param() const { return layer->param(); }
   Blob& parameter(int index) const { return *layer->blobs()[static_cast<size_t>(index)]; }
+  bool top_observed(size_t index) const { return index >= observed.size() || observed[index]; }
 };
 
 // An operation ready to run: everything that can be decided or allocated has been.
@@ -32,6 +36,9 @@ class Implementation {
   virtual ~Implementation() = default;
   virtual void forward() = 0;
   virtual void backward() = 0;
+  // Where the fused layers, run one by one, would keep more of forward for their backward than this
+  // did: makes the bottoms what they were before forward and returns true. They are then run again.
+  virtual bool rewind() { return false; }
   virtual std::string name() const = 0;  // "onednn", "portable"
   virtual std::string details()
       const = 0;  // kernel and layouts, for the plan's print: "jit:avx512 aBcd16b -> aBcd16b"
@@ -46,6 +53,8 @@ struct Refusal {
 struct ImplementationFactory {
   std::string name;
   std::function<std::unique_ptr<Implementation>(const Operation&)> make;  // may throw Refusal
+  // Types of layers that may go along, in this order; each at most once, none of them needed.
+  std::vector<std::string> fuses = {};
 };
 
 // Factories per layer type, best first. The layer's portable code is always the last resort.
@@ -60,7 +69,8 @@ std::unique_ptr<Implementation> make_portable(const Operation& operation);
 
 }  // namespace caffe
 
-#define CAFFE_REGISTER_IMPLEMENTATION(layer_type, backend, make_function)  \
-  [[maybe_unused]] static const bool registered_##backend##_##layer_type = \
-      ::caffe::ImplementationRegistry::add(                                \
-          #layer_type, ::caffe::ImplementationFactory{#backend, make_function})
+// What follows make_function are the types of layers that it may fuse.
+#define CAFFE_REGISTER_IMPLEMENTATION(layer_type, backend, make_function, ...) \
+  [[maybe_unused]] static const bool registered_##backend##_##layer_type =     \
+      ::caffe::ImplementationRegistry::add(                                    \
+          #layer_type, ::caffe::ImplementationFactory{#backend, make_function, {__VA_ARGS__}})

@@ -10,6 +10,12 @@ class PowerLayer : public ElementwiseLayer<PowerLayer> {
  public:
   using ElementwiseLayer::ElementwiseLayer;
 
+  // A constant gradient needs nothing.
+  bool gradient_from_output() const override {
+    const auto& p = param().power_param();
+    return p.power() == 1 || p.power() * p.scale() == 0;
+  }
+
   template <typename T>
   auto value() const {
     const auto& p = param().power_param();
@@ -29,7 +35,7 @@ class PowerLayer : public ElementwiseLayer<PowerLayer> {
     const auto& p = param().power_param();
     const T power = p.power(), scale = p.scale(), shift = p.shift();
     const T factor = power * scale;
-    return [=](T x, T, T dy) {
+    return [=](T x, T dy) {
       if (factor == 0) return T{0};
       if (power == 1) return factor * dy;
       const T inner = scale * x + shift;

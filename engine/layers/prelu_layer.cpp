@@ -10,8 +10,7 @@ namespace {
 // one for all (He et al. 2015). At 0 the gradient is slope's.
 class PReLULayer : public PortableLayer<PReLULayer> {
  public:
-  PReLULayer(const LayerParameter& param, const RunContext& context)
-      : PortableLayer(param, context), input_(context.dtype) {}
+  using PortableLayer::PortableLayer;
 
   void set_up(const Blobs& bottom, const Blobs&) override {
     const auto& p = param().prelu_param();
@@ -32,11 +31,7 @@ class PReLULayer : public PortableLayer<PReLULayer> {
       CAFFE_REQUIRE(in[1] == blobs()[0]->count(), "found bottom ", in.str(), ", expected ",
                     blobs()[0]->count(), " channels, for which the slopes were made");
     }
-    if (top[0] == bottom[0]) {
-      input_.reshape(in);
-    } else {
-      top[0]->reshape(in);
-    }
+    if (top[0] != bottom[0]) top[0]->reshape(in);
   }
 
   template <typename T>
@@ -44,8 +39,9 @@ class PReLULayer : public PortableLayer<PReLULayer> {
     const T* slope = blobs()[0]->data_as<T>();
     const T* x = bottom[0]->data_as<T>();
     if (top[0] == bottom[0]) {  // backward needs x
-      std::copy_n(x, bottom[0]->count(), input_.overwrite_data<T>());
-      x = input_.data_as<T>();
+      auto* kept = static_cast<T*>(kept_input(bottom[0]->count()).write());
+      std::copy_n(x, bottom[0]->count(), kept);
+      x = kept;
     }
     T* y = top[0]->overwrite_data<T>();
     for_each_with_middle(middle_,
@@ -54,7 +50,8 @@ class PReLULayer : public PortableLayer<PReLULayer> {
 
   template <typename T>
   void backward(const Blobs& top, const std::vector<bool>& propagate_down, const Blobs& bottom) {
-    const T* x = (top[0] == bottom[0] ? input_ : *bottom[0]).data_as<T>();
+    Buffer& input = top[0] == bottom[0] ? kept_input(bottom[0]->count()) : bottom[0]->data();
+    const T* x = static_cast<const T*>(input.read());
     const T* dy = top[0]->diff_as<T>();
     if (learns(0)) {
       T* gradient = blobs()[0]->update_diff<T>();
@@ -71,7 +68,6 @@ class PReLULayer : public PortableLayer<PReLULayer> {
 
  private:
   Middle middle_;
-  Blob input_;  // x, where the layer works in place
 };
 
 CAFFE_REGISTER_LAYER(PReLU, PReLULayer);

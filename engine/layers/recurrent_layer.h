@@ -117,7 +117,7 @@ class RecurrentLayer : public PortableLayer<Self> {
     T* gates = gates_.overwrite_data<T>();
     gemm(Transpose::kNo, Transpose::kYes, rows, g, inputs_, T{1}, bottom[0]->template data_as<T>(),
          parameter<T>(0), T{0}, gates);
-    add_constant_part<T>(bottom, gates);
+    const T* fixed = static_part<T>(bottom);
     const T* cont = bottom[1]->template data_as<T>();
     const T* weights = parameter<T>(hidden_weights());
     T* before = before_.overwrite_data<T>();
@@ -128,9 +128,12 @@ class RecurrentLayer : public PortableLayer<Self> {
       const T* from = t == 0 ? initial[0] : hidden + (t - 1) * step();
       const T* go_on = cont + t * streams_;
       T* kept = before + t * step();
-      const int64_t n = outputs_;
-      for_each(step(), [=](int64_t i) { kept[i] = go_on[i / n] * from[i]; });
       T* now = gates + t * streams_ * g;
+      const int64_t n = outputs_;
+      for_each_heavy(streams_, [=](int64_t row) {
+        for (int64_t j = row * n; j < (row + 1) * n; ++j) kept[j] = go_on[row] * from[j];
+      });
+      add_constant_part(fixed, now);
       gemm(Transpose::kNo, Transpose::kYes, streams_, g, n, T{1}, kept, weights, T{1}, now);
       self().forward_step(t, now, go_on, initial, top);
     }
@@ -163,15 +166,15 @@ class RecurrentLayer : public PortableLayer<Self> {
         CAFFE_LOG_INFO("    [Backward] Layer ", this->name(), ", bottom blob h_", t + 1,
                        " diff: ", mean_magnitude(dh + t * step(), step()));
       }
+      if (t == 0) break;
       T* down = dstates[0];
       gemm(Transpose::kNo, Transpose::kNo, streams_, outputs_, gate_count(), T{1}, now, weights,
            T{0}, down);
+      T* earlier = dh + (t - 1) * step();
       const int64_t n = outputs_;
-      for_each(step(), [=](int64_t i) { down[i] *= go_on[i / n]; });
-      if (t > 0) {
-        T* earlier = dh + (t - 1) * step();
-        for_each(step(), [=](int64_t i) { earlier[i] += down[i]; });
-      }
+      for_each_heavy(streams_, [=](int64_t row) {
+        for (int64_t j = row * n; j < (row + 1) * n; ++j) earlier[j] += go_on[row] * down[j];
+      });
     }
     for (int s = 0; s < exposed(); ++s) {
       if (!propagate_down[initial_state(s)]) continue;
@@ -181,6 +184,9 @@ class RecurrentLayer : public PortableLayer<Self> {
   }
 
  protected:
+  // Of all steps. Data: activated; diff: the gradients of their inputs, until backward has begun
+  // its steps free for other use.
+  Blob& gates() { return gates_; }
   // Elements of a state of all streams.
   int64_t step() const { return streams_ * outputs_; }
   const RecurrentParameter& parameters() const { return this->param().recurrent_param(); }
@@ -251,24 +257,29 @@ class RecurrentLayer : public PortableLayer<Self> {
     }
   }
 
-  // Bias and static input, which are the same in every step.
+  // What the static input adds to the gates of every step; null if there is none.
   template <typename T>
-  void add_constant_part(const Blobs& bottom, T* gates) {
-    const int64_t g = gate_count(), streams = streams_;
+  const T* static_part(const Blobs& bottom) {
+    if (!has_static_) return nullptr;
+    T* part = static_part_.overwrite_data<T>();
+    gemm(Transpose::kNo, Transpose::kYes, streams_, gate_count(), static_inputs_, T{1},
+         bottom[2]->template data_as<T>(), parameter<T>(2), T{0}, part);
+    return part;
+  }
+
+  // Adds bias and static part to the gates of a step.
+  template <typename T>
+  void add_constant_part(const T* fixed, T* gates) {
+    const int64_t g = gate_count();
     const T* bias = parameter<T>(1);
-    const T* fixed = nullptr;
-    if (has_static_) {
-      T* part = static_part_.overwrite_data<T>();
-      gemm(Transpose::kNo, Transpose::kYes, streams, g, static_inputs_, T{1},
-           bottom[2]->template data_as<T>(), parameter<T>(2), T{0}, part);
-      fixed = part;
-    }
-    for_each_heavy(steps_ * streams, [=](int64_t row) {
+    for_each_heavy(streams_, [=](int64_t row) {
       T* gate = gates + row * g;
-      for (int64_t j = 0; j < g; ++j) gate[j] += bias[j];
-      if (fixed == nullptr) return;
-      const T* add = fixed + row % streams * g;
-      for (int64_t j = 0; j < g; ++j) gate[j] += add[j];
+      if (fixed == nullptr) {
+        for (int64_t j = 0; j < g; ++j) gate[j] += bias[j];
+      } else {
+        const T* add = fixed + row * g;
+        for (int64_t j = 0; j < g; ++j) gate[j] += bias[j] + add[j];
+      }
     });
   }
 
@@ -312,7 +323,7 @@ class RecurrentLayer : public PortableLayer<Self> {
   bool has_static_ = false;
   int64_t inputs_ = 0;
   int64_t static_inputs_ = 0;
-  Blob gates_;            // data: activated; diff: the gradients of their inputs
+  Blob gates_;
   Blob before_;           // the hidden state each step starts from: zero where a sequence begins
   Blob hidden_gradient_;  // of all steps
   Blob static_part_;      // what the static input adds to the gates, and its gradient

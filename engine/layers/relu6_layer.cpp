@@ -10,6 +10,8 @@ class ReLU6Layer : public ElementwiseLayer<ReLU6Layer> {
  public:
   using ElementwiseLayer::ElementwiseLayer;
 
+  bool gradient_from_output() const override { return true; }
+
   template <typename T>
   auto value() const {
     return [](T x) { return std::min(std::max(x, T{0}), T{6}); };
@@ -17,7 +19,7 @@ class ReLU6Layer : public ElementwiseLayer<ReLU6Layer> {
 
   template <typename T>
   auto gradient() const {
-    return [](T x, T, T dy) { return x > 0 && x < 6 ? dy : T{0}; };
+    return [](T y, T dy) { return y > 0 && y < 6 ? dy : T{0}; };
   }
 };
 

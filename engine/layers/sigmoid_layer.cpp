@@ -5,10 +5,12 @@
 namespace caffe {
 namespace {
 
-// y = 1 / (1 + exp(-x)), written with tanh so that nothing overflows. Backward needs y alone.
+// y = 1 / (1 + exp(-x)), written with tanh so that nothing overflows.
 class SigmoidLayer : public ElementwiseLayer<SigmoidLayer> {
  public:
   using ElementwiseLayer::ElementwiseLayer;
+
+  bool gradient_from_output() const override { return true; }
 
   template <typename T>
   auto value() const {
@@ -17,7 +19,7 @@ class SigmoidLayer : public ElementwiseLayer<SigmoidLayer> {
 
   template <typename T>
   auto gradient() const {
-    return [](T, T y, T dy) { return dy * y * (1 - y); };
+    return [](T y, T dy) { return dy * y * (1 - y); };
   }
 };
 

@@ -58,9 +58,9 @@ class SoftmaxWithLossLayer : public LossLayer<SoftmaxWithLossLayer> {
     T* dx = bottom[0]->overwrite_diff<T>();
     const Labels rule = labels(middle_.middle);
     const Middle m = middle_;
+    for_each(m.count(), [=](int64_t i) { dx[i] = weight * p[i]; });
     for_each_heavy(m.outer, [=](int64_t o) {
       const int64_t first = o * m.middle * m.inner;
-      for (int64_t i = first; i < first + m.middle * m.inner; ++i) dx[i] = weight * p[i];
       for (int64_t i = 0; i < m.inner; ++i) {
         const T truth = label[o * m.inner + i];
         if (rule.ignored(truth)) {

@@ -10,6 +10,8 @@ class SwishLayer : public ElementwiseLayer<SwishLayer> {
  public:
   using ElementwiseLayer::ElementwiseLayer;
 
+  bool gradient_from_output() const override { return false; }
+
   template <typename T>
   auto value() const {
     const T beta = param().swish_param().beta();
@@ -19,7 +21,7 @@ class SwishLayer : public ElementwiseLayer<SwishLayer> {
   template <typename T>
   auto gradient() const {
     const T beta = param().swish_param().beta();
-    return [=](T x, T, T dy) {
+    return [=](T x, T dy) {
       const T s = 1 / (1 + std::exp(-beta * x));
       return dy * (s + beta * x * s * (1 - s));
     };

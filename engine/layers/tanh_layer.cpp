@@ -5,10 +5,12 @@
 namespace caffe {
 namespace {
 
-// y = tanh(x). Backward needs y alone, so it works in place.
+// y = tanh(x).
 class TanHLayer : public ElementwiseLayer<TanHLayer> {
  public:
   using ElementwiseLayer::ElementwiseLayer;
+
+  bool gradient_from_output() const override { return true; }
 
   template <typename T>
   auto value() const {
@@ -17,7 +19,7 @@ class TanHLayer : public ElementwiseLayer<TanHLayer> {
 
   template <typename T>
   auto gradient() const {
-    return [](T, T y, T dy) { return dy * (1 - y * y); };
+    return [](T y, T dy) { return dy * (1 - y * y); };
   }
 };
 

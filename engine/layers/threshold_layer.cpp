@@ -9,13 +9,17 @@ class ThresholdLayer : public ElementwiseLayer<ThresholdLayer> {
   using ElementwiseLayer::ElementwiseLayer;
 
   bool has_backward() const override { return false; }
-  template <typename T>
-  void backward(const Blobs&, const std::vector<bool>&, const Blobs&) {}
+  bool gradient_from_output() const override { return true; }
 
   template <typename T>
   auto value() const {
     const T threshold = param().threshold_param().threshold();
     return [=](T x) { return x > threshold ? T{1} : T{0}; };
+  }
+
+  template <typename T>
+  auto gradient() const {
+    return [](T, T) { return T{0}; };
   }
 };
 

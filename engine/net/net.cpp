@@ -124,7 +124,8 @@ void Net::build_plan() {
       fill_diff<double>(*blobs_[i], loss_weights_[i]);
     }
   }
-  plan_ = std::make_unique<Plan>(operations(), PlanOptions{true, portable_only_, kept_blobs()});
+  plan_ = std::make_unique<Plan>(operations(), PlanOptions{true, portable_only_});
+  ran_fused_.assign(layers_.size(), true);
   ++plan_generation_;
   sources_.clear();
   for (int i = 0; i < layer_count(); ++i) {
@@ -135,28 +136,33 @@ void Net::build_plan() {
   }
 }
 
+// What somebody may look at beside the layers. Blobs may share memory.
+std::set<const Buffer*> Net::observed_buffers() const {
+  std::set<const Buffer*> observed;
+  for (size_t i = 0; i < blobs_.size(); ++i) {
+    if (!observed_[i] && loss_weights_[i] == 0) continue;
+    observed.insert({&blobs_[i]->data(), &blobs_[i]->diff()});
+  }
+  return observed;
+}
+
 std::vector<Operation> Net::operations() const {
+  const std::set<const Buffer*> observed = observed_buffers();
   std::vector<Operation> operations;
   for (int i = 0; i < layer_count(); ++i) {
     Operation operation;
     operation.layer = layers_[static_cast<size_t>(i)].get();
     operation.bottom = blobs_at(blobs_, bottom_ids(i));
     operation.top = blobs_at(blobs_, top_ids(i));
+    for (const Blob* top : operation.top) {
+      operation.observed.push_back(observed.count(&top->data()) + observed.count(&top->diff()) > 0);
+    }
     operation.propagate_down = propagate_down_[static_cast<size_t>(i)];
     operation.backward = needs_backward(i) && !forward_only_;
     if (!operation.backward) operation.propagate_down.assign(operation.bottom.size(), false);
     operations.push_back(std::move(operation));
   }
   return operations;
-}
-
-// Those that are observed or part of the loss.
-std::vector<const Blob*> Net::kept_blobs() const {
-  std::vector<const Blob*> kept;
-  for (size_t i = 0; i < blobs_.size(); ++i) {
-    if (observed_[i] || loss_weights_[i] != 0) kept.push_back(blobs_[i].get());
-  }
-  return kept;
 }
 
 void Net::reshape() { reshape_from(0); }
@@ -176,10 +182,52 @@ void Net::reshape_from(int first) {
 
 const Plan& Net::plan_for(int first, int last) {
   if (!runs_layer_by_layer() && plan_->covers(first, last)) return *plan_;
+  return unfused_plan();
+}
+
+const Plan& Net::unfused_plan() {
   if (!unfused_plan_) {
-    unfused_plan_ = std::make_unique<Plan>(operations(), PlanOptions{false, portable_only_, {}});
+    unfused_plan_ = std::make_unique<Plan>(operations(), PlanOptions{false, portable_only_});
   }
   return *unfused_plan_;
+}
+
+// Fused layers go back as they came: together, or one by one. Layers first..last downwards.
+const Plan& Net::plan_for_backward(int first, int last) {
+  bool fused = &plan_for(last, first) == plan_.get();
+  const auto cut = [&](const Plan::Step& s) {
+    return s.backward && s.last > s.first && s.last >= last && s.first <= first;
+  };
+  for (const Plan::Step& step : plan_->steps()) {
+    if (cut(step)) fused &= ran_fused_[static_cast<size_t>(step.first)];
+  }
+  if (fused) return *plan_;
+  unfused_plan();
+  for (const Plan::Step& step : plan_->steps()) {
+    if (cut(step) && ran_fused_[static_cast<size_t>(step.first)]) run_one_by_one(step);
+  }
+  return *unfused_plan_;
+}
+
+// Runs a group that ran forward as one once more, so that the layers keep what they need to go back
+// one by one. Parameters that forward changes (running averages) stay as they are.
+void Net::run_one_by_one(const Plan::Step& group) {
+  if (!group.implementation->rewind() && !group.skips) return;
+  std::vector<std::pair<Blob*, std::vector<float>>> parameters;
+  for (int i = group.first; i <= group.last; ++i) {
+    for (const auto& blob : layers_[static_cast<size_t>(i)]->blobs()) {
+      const float* values = blob->data_as<float>();
+      parameters.emplace_back(blob.get(), std::vector<float>(values, values + blob->count()));
+    }
+  }
+  for (const Plan::Step& step : unfused_plan_->steps()) {
+    if (step.first < group.first || step.last > group.last) continue;
+    with_label(*layers_[static_cast<size_t>(step.first)], [&] { step.implementation->forward(); });
+    ran_fused_[static_cast<size_t>(step.first)] = false;
+  }
+  for (const auto& [blob, values] : parameters) {
+    std::copy(values.begin(), values.end(), blob->overwrite_data<float>());
+  }
 }
 
 void Net::run_prepare(int first, int last) {
@@ -220,7 +268,10 @@ int Net::forward_steps(int first, int last, double* loss) {
     call_back(Moment::kBeforeForward, step.first);
     const bool reshaped = reshaped_tops(step.first, [&] { step.implementation->forward(); });
     if (profile_) (*profile_)[static_cast<size_t>(step.first)].forward += seconds_since(start);
-    for (int i = step.first; i < next; ++i) *loss += layer_loss(i);
+    for (int i = step.first; i < next; ++i) {
+      *loss += layer_loss(i);
+      ran_fused_[static_cast<size_t>(i)] = &plan == plan_.get();
+    }
     if (debug_info_) log_forward(*this, step.first);
     call_back(Moment::kAfterForward, step.first);
     if (reshaped) {
@@ -264,8 +315,8 @@ void Net::backward(int first, int last) {
   CAFFE_REQUIRE(last >= 0 && last <= first && first < layer_count(), "net ", name_, " has layers ",
                 layer_count() - 1, " to 0; it cannot run ", first, " down to ", last);
   CAFFE_REQUIRE(!forward_only_, "net ", name_, " was made to run forward only");
-  const Plan& plan = plan_for(last, first);
   for (Buffer* buffer : buffers_) buffer->begin_pass();
+  const Plan& plan = plan_for_backward(first, last);
   for (auto step = plan.steps().rbegin(); step != plan.steps().rend(); ++step) {
     if (step->first < last || step->last > first) continue;
     call_back(Moment::kBeforeBackward, step->first);

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -147,9 +148,12 @@ class Net {
   std::string blob_list() const;
   void collect_buffers();
   std::vector<Operation> operations() const;
-  std::vector<const Blob*> kept_blobs() const;
   void build_plan();
+  std::set<const Buffer*> observed_buffers() const;
   const Plan& plan_for(int first, int last);
+  const Plan& unfused_plan();
+  const Plan& plan_for_backward(int first, int last);
+  void run_one_by_one(const Plan::Step& group);
   void run_prepare(int first, int last);
   int forward_steps(int first, int last, double* loss);
   bool reshaped_tops(int layer, const std::function<void()>& run);
@@ -191,6 +195,7 @@ class Net {
   std::unique_ptr<Plan> plan_;
   int64_t plan_generation_ = 0;
   std::unique_ptr<Plan> unfused_plan_;  // for ranges that cut a fused group
+  std::vector<bool> ran_fused_;         // by layer: whether plan_ ran it forward last
   std::array<std::vector<std::function<void(int)>>, 4> callbacks_;  // by Moment
   bool has_callbacks_ = false;
   std::function<void(int)> backward_progress_;

@@ -1,6 +1,5 @@
 #include "net/plan/folding.h"
 
-#include <algorithm>
 #include <cmath>
 
 namespace caffe {
@@ -115,31 +114,30 @@ class Folding::WithCurrentWeights : public Implementation {
   std::unique_ptr<Implementation> inner_;
 };
 
-std::unique_ptr<Folding> Folding::find(const std::vector<Operation>& operations, size_t index,
-                                       const std::vector<const Blob*>& kept) {
+std::unique_ptr<Folding> Folding::find(const std::vector<Operation>& operations, size_t index) {
   const Operation& head = operations[index];
   if (!has_weights_per_channel(head)) return nullptr;
   std::vector<Layer*> folded;
-  Blob* top = head.top[0];
+  const Operation* last = &head;
   for (size_t i = index + 1; i < operations.size(); ++i) {
     const Operation& next = operations[i];
-    if (!is_affine_per_channel(next) || next.bottom[0] != top) break;
-    const bool seen = next.top[0] != top && std::find(kept.begin(), kept.end(), top) != kept.end();
-    if (seen) break;
+    if (!is_affine_per_channel(next) || next.bottom[0] != last->top[0]) break;
+    if (next.top[0] != last->top[0] && last->top_observed(0)) break;
     folded.push_back(next.layer);
-    top = next.top[0];
+    last = &next;
   }
   if (folded.empty()) return nullptr;
-  return std::unique_ptr<Folding>(new Folding(head, std::move(folded), top));
+  return std::unique_ptr<Folding>(new Folding(head, std::move(folded), *last));
 }
 
-Folding::Folding(const Operation& head, std::vector<Layer*> folded, Blob* top)
+Folding::Folding(const Operation& head, std::vector<Layer*> folded, const Operation& last)
     : original_(*head.layer),
       folded_(std::move(folded)),
       layer_(create_layer(parameter_of_folded(head.param()), head.layer->context())),
       operation_(head) {
   operation_.layer = layer_.get();
-  operation_.top = {top};
+  operation_.top = last.top;
+  operation_.observed = last.observed;
   layer_->set_up(operation_.bottom, operation_.top);
   layer_->reshape(operation_.bottom, operation_.top);
   const auto watch = [&](const Layer& layer) {

@@ -16,10 +16,9 @@ namespace caffe {
 // values they come from was written.
 class Folding {
  public:
-  // What can be folded from operations[index] on; null if nothing can. `kept` are the blobs whose
-  // values somebody wants to see.
-  static std::unique_ptr<Folding> find(const std::vector<Operation>& operations, size_t index,
-                                       const std::vector<const Blob*>& kept);
+  // What can be folded from operations[index] on; null if nothing can. A blob that somebody
+  // observes is never left out.
+  static std::unique_ptr<Folding> find(const std::vector<Operation>& operations, size_t index);
 
   // The layer with the new weights, from the first one's bottom to the last one's top.
   const Operation& operation() const { return operation_; }
@@ -31,7 +30,7 @@ class Folding {
 
  private:
   class WithCurrentWeights;
-  Folding(const Operation& head, std::vector<Layer*> folded, Blob* top);
+  Folding(const Operation& head, std::vector<Layer*> folded, const Operation& last);
   void update();
   template <typename T>
   void write_weights();

@@ -5,41 +5,62 @@
 #include "net/plan/folding.h"
 
 namespace caffe {
-namespace {
 
-// The layers from operation `next_index` on that work in place on the only top of `head`.
-std::vector<Layer*> in_place_followers(const std::vector<Operation>& operations,
-                                       const Operation& head, size_t next_index) {
-  std::vector<Layer*> followers;
-  if (head.top.size() != 1) return followers;
-  for (size_t i = next_index; i < operations.size(); ++i) {
+Operation fuse(const std::vector<Operation>& operations, size_t first,
+               const std::vector<std::string>& types, size_t limit) {
+  Operation fused = operations[first];
+  if (fused.top.size() != 1) return fused;
+  auto allowed = types.begin();
+  for (size_t i = first + 1; i < operations.size() && fused.fused.size() < limit; ++i) {
     const Operation& next = operations[i];
-    const bool in_place = next.bottom.size() == 1 && next.top.size() == 1 &&
-                          next.bottom[0] == head.top[0] && next.top[0] == head.top[0] &&
-                          next.layer->blobs().empty();
-    if (!in_place || next.backward != head.backward) break;
-    followers.push_back(next.layer);
+    allowed = std::find(allowed, types.end(), next.layer->type());
+    if (allowed == types.end()) break;
+    ++allowed;
+    const bool follows = next.bottom.size() == 1 && next.top.size() == 1 &&
+                         next.bottom[0] == fused.top[0] && next.backward == fused.backward &&
+                         next.propagate_down[0] == fused.backward;
+    const bool in_place = follows && next.top[0] == fused.top[0];
+    if (!follows || (!in_place && fused.top_observed(0))) break;
+    fused.top = next.top;
+    fused.observed = next.observed;
+    fused.fused.push_back(next.layer);
   }
-  return followers;
+  return fused;
 }
 
-// Asks the registered factories, then the portable code. Null if everything refused (a fusion
-// nobody can do).
-std::unique_ptr<Implementation> choose(const Operation& operation, bool portable_only,
-                                       std::vector<std::string>* refused) {
-  if (!portable_only) {
+namespace {
+
+// Asks the registered factories, each for as many fused layers as it takes, then the portable code.
+// Step::last counts the fused layers only.
+Plan::Step choose(const std::vector<Operation>& operations, size_t first,
+                  const PlanOptions& options) {
+  Plan::Step step;
+  if (!options.portable_only) {
     for (const ImplementationFactory& factory :
-         ImplementationRegistry::of(operation.layer->type())) {
-      try {
-        return factory.make(operation);
-      } catch (const Refusal& refusal) {
-        const std::string with =
-            operation.fused.empty() ? "" : " fused with " + operation.fused.back()->name();
-        refused->push_back(factory.name + with + ": " + refusal.reason);
+         ImplementationRegistry::of(operations[first].layer->type())) {
+      size_t limit = options.fuse ? factory.fuses.size() : 0;
+      std::string known;  // the reason that was given last
+      while (true) {
+        const Operation operation = fuse(operations, first, factory.fuses, limit);
+        try {
+          step.implementation = factory.make(operation);
+          step.last = static_cast<int>(operation.fused.size());
+          step.skips = operation.top != operations[first].top;
+          return step;
+        } catch (const Refusal& refusal) {
+          const std::string with =
+              operation.fused.empty() ? "" : " fused with " + operation.fused.back()->name();
+          if (refusal.reason != known)
+            step.refused.push_back(factory.name + with + ": " + refusal.reason);
+          known = refusal.reason;
+        }
+        if (operation.fused.empty()) break;
+        limit = operation.fused.size() - 1;
       }
     }
   }
-  return operation.fused.empty() ? make_portable(operation) : nullptr;
+  step.implementation = make_portable(operations[first]);
+  return step;
 }
 
 // Of the layout that the plan wants; memory is taken only when the net runs.
@@ -52,41 +73,33 @@ size_t bytes_of(const Buffer& buffer) {
 
 Plan::Plan(std::vector<Operation> operations, const PlanOptions& options)
     : operations_(std::move(operations)) {
-  for (size_t i = 0; i < operations_.size();) i = add_step(i, options);
+  for (size_t i = 0; i < operations_.size();) {
+    with_label(*operations_[i].layer, [&] { steps_.push_back(plan_step(i, options)); });
+    i = static_cast<size_t>(steps_.back().last) + 1;
+  }
 }
 
-// Plans what runs as one from operation `index` on; returns the index after it.
-size_t Plan::add_step(size_t index, const PlanOptions& options) {
+// What runs as one from operation `first` on.
+Plan::Step Plan::plan_step(size_t first, const PlanOptions& options) const {
   const bool fuses = options.fuse && !options.portable_only;
-  Operation operation = operations_[index];
-  size_t next = index + 1;
   Step step;
-  step.first = static_cast<int>(index);
-  step.backward = operation.backward;
-  if (fuses && does_nothing(operation)) {
+  if (fuses && does_nothing(operations_[first])) {
     step.implementation = make_nothing();
+  } else if (auto folding = fuses ? Folding::find(operations_, first) : nullptr) {
+    std::vector<Operation> folded = {folding->operation()};
+    const size_t size = folding->size();
+    folded.insert(folded.end(), operations_.begin() + static_cast<ptrdiff_t>(first + size),
+                  operations_.end());
+    step = choose(folded, 0, options);
+    step.implementation = Folding::wrap(std::move(folding), std::move(step.implementation));
+    step.last += static_cast<int>(size) - 1;
   } else {
-    std::unique_ptr<Folding> folding;
-    if (fuses) folding = Folding::find(operations_, index, options.kept);
-    if (folding) {
-      operation = folding->operation();
-      next = index + folding->size();
-    }
-    if (fuses) operation.fused = in_place_followers(operations_, operation, next);
-    with_label(*operation.layer, [&] {
-      while ((step.implementation = choose(operation, options.portable_only, &step.refused)) ==
-             nullptr) {
-        operation.fused.pop_back();
-      }
-    });
-    if (folding) {
-      step.implementation = Folding::wrap(std::move(folding), std::move(step.implementation));
-    }
-    next += operation.fused.size();
+    step = choose(operations_, first, options);
   }
-  step.last = static_cast<int>(next) - 1;
-  steps_.push_back(std::move(step));
-  return next;
+  step.first = static_cast<int>(first);
+  step.last += step.first;
+  step.backward = operations_[first].backward;
+  return step;
 }
 
 bool Plan::covers(int first, int last) const {
@@ -109,7 +122,7 @@ std::string Plan::text() const {
       fused += (fused.empty() ? "+ " : " + ") + operations_[static_cast<size_t>(i)].layer->name();
     }
     size_t bytes = 0;
-    for (const Blob* top : head.top) {
+    for (const Blob* top : operations_[static_cast<size_t>(step.last)].top) {
       tops += (tops.empty() ? "" : ", ") + top->shape().str();
       bytes += bytes_of(top->data());
     }

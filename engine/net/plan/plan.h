@@ -12,8 +12,12 @@ namespace caffe {
 struct PlanOptions {
   bool fuse = true;
   bool portable_only = false;
-  std::vector<const Blob*> kept;  // whose values somebody wants to see
 };
+
+// Operation `first` with those after it that may go along (ImplementationFactory::fuses), at most
+// `limit` of them. A blob between two of them is left out only if nobody observes it.
+Operation fuse(const std::vector<Operation>& operations, size_t first,
+               const std::vector<std::string>& types, size_t limit);
 
 // What happens, decided once: which layers run together, by which implementation, in which layouts.
 // Running it is a walk over bound operations.
@@ -27,6 +31,7 @@ class Plan {
     int first = 0;  // layers first..last run as one
     int last = 0;
     bool backward = false;
+    bool skips = false;  // blobs between its layers, which are not computed
     std::unique_ptr<Implementation> implementation;
     std::vector<std::string> refused;  // "onednn: reason"
   };
@@ -36,7 +41,7 @@ class Plan {
   std::string text() const;
 
  private:
-  size_t add_step(size_t index, const PlanOptions& options);
+  Step plan_step(size_t first, const PlanOptions& options) const;
 
   std::vector<Operation> operations_;
   std::vector<Step> steps_;

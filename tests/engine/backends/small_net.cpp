@@ -7,6 +7,8 @@
 #include <functional>
 #include <random>
 
+#include "net/plan/plan.h"
+
 namespace caffe::testing {
 namespace {
 
@@ -31,12 +33,27 @@ NetParameter parse(const std::string& prototxt) {
   return net;
 }
 
-std::unique_ptr<Implementation> implement(const Operation& operation, const std::string& backend) {
+// Operation `first` by the backend, with as many layers after it as it takes; how many that were is
+// added to `*first`. A strict one must take all that it could.
+std::unique_ptr<Implementation> implement(const std::vector<Operation>& operations, size_t* first,
+                                          const SmallNet::Options& options) {
+  const size_t head = (*first)++;
   for (const ImplementationFactory& factory :
-       ImplementationRegistry::of(operation.param().type())) {
-    if (factory.name == backend) return factory.make(operation);
+       ImplementationRegistry::of(operations[head].param().type())) {
+    if (factory.name != options.backend) continue;
+    for (size_t limit = options.fuse ? factory.fuses.size() : 0;; --limit) {
+      const Operation operation = fuse(operations, head, factory.fuses, limit);
+      try {
+        std::unique_ptr<Implementation> implementation = factory.make(operation);
+        *first += operation.fused.size();
+        return implementation;
+      } catch (const Refusal&) {
+        if (limit == 0 && options.fall_back) break;
+        if (limit == 0 || options.strict) throw;
+      }
+    }
   }
-  return make_portable(operation);
+  return make_portable(operations[head]);
 }
 
 }  // namespace
@@ -78,36 +95,30 @@ SmallNet::SmallNet(const std::string& prototxt, const std::map<std::string, Shap
     fill(blobs_[name]->data(), seed_of(name), options.values == "integers");
   }
   const NetParameter net = parse(prototxt);
-  for (int i = 0; i < net.layer_size(); ++i) {
+  std::vector<Operation> operations;
+  for (const LayerParameter& param : net.layer()) {
     Operation operation;
-    std::vector<bool> propagate_down;
-    for (const std::string& bottom : net.layer(i).bottom()) {
-      propagate_down.push_back(options.backward && !options.no_gradient.count(bottom));
+    for (const std::string& bottom : param.bottom()) {
+      operation.propagate_down.push_back(options.backward && !options.no_gradient.count(bottom));
     }
-    const auto add = [&](const LayerParameter& param, const Blobs& bottom, const Blobs& top) {
-      layers_.push_back(create_layer(param, context_));
-      Layer& layer = *layers_.back();
-      layer.set_up(bottom, top);
-      layer.reshape(bottom, top);
-      for (size_t k = 0; k < layer.blobs().size(); ++k) {
-        fill(layer.blobs()[k]->data(), seed_of(param.name()) + static_cast<int>(k),
-             options.values == "integers");
-      }
-      return &layer;
-    };
-    operation.bottom = find(net.layer(i).bottom(), false);
-    operation.top = find(net.layer(i).top(), true);
-    operation.layer = add(net.layer(i), operation.bottom, operation.top);
-    if (i == 0) operation.layer->set_learns(options.learns);
-    operation.propagate_down = propagate_down;
+    operation.bottom = find(param.bottom(), false);
+    operation.top = find(param.top(), true);
+    layers_.push_back(create_layer(param, context_));
+    Layer& layer = *layers_.back();
+    layer.set_up(operation.bottom, operation.top);
+    layer.reshape(operation.bottom, operation.top);
+    for (size_t k = 0; k < layer.blobs().size(); ++k) {
+      fill(layer.blobs()[k]->data(), seed_of(param.name()) + static_cast<int>(k),
+           options.values == "integers");
+    }
+    if (operations.empty()) layer.set_learns(options.learns);
+    operation.layer = &layer;
     operation.backward = options.backward;
-    const bool head = options.fuse && !operation.layer->blobs().empty();
-    while (head && i + 1 < net.layer_size() && net.layer(i + 1).bottom(0) == net.layer(i).top(0) &&
-           net.layer(i + 1).top(0) == net.layer(i).top(0)) {
-      ++i;
-      operation.fused.push_back(add(net.layer(i), operation.top, operation.top));
-    }
-    implementations_.push_back(implement(operation, options.backend));
+    operation.observed.assign(operation.top.size(), !options.unobserved);
+    operations.push_back(std::move(operation));
+  }
+  for (size_t i = 0; i < operations.size();) {
+    implementations_.push_back(implement(operations, &i, options));
   }
 }
 
@@ -132,6 +143,7 @@ void SmallNet::set_gradient(const std::string& blob, int seed) {
 std::string refusal(const std::string& prototxt, const std::map<std::string, Shape>& inputs,
                     SmallNet::Options options) {
   options.backend = "onednn";
+  options.strict = true;
   try {
     SmallNet net(prototxt, inputs, options);
   } catch (const Refusal& refusal) {
@@ -158,6 +170,7 @@ void expect_equal_to_portable(const std::string& prototxt,
   portable.backend.clear();
   portable.dtype = DType::kF64;
   portable.fuse = false;
+  portable.unobserved = false;
   options.backend = "onednn";
   SmallNet oracle(prototxt, inputs, portable);
   SmallNet net(prototxt, inputs, options);

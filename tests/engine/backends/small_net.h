@@ -22,10 +22,13 @@ class SmallNet {
     DType dtype = DType::kF32;
     Phase phase = TRAIN;
     bool backward = true;
-    bool fuse = false;  // in-place layers after one with weights go along with it
+    bool fuse = false;        // layers go along with the one before them where the backend can
+    bool strict = false;      // the first refusal is thrown, instead of fusing less
+    bool unobserved = false;  // nobody looks at tops but the layers after them
     std::set<std::string> no_gradient = {};
     std::vector<bool> learns = {};    // of the first layer's parameters; empty: all
     std::string values = "gaussian";  // or "integers": many ties
+    bool fall_back = false;  // to the portable code where the backend refuses, as a plan does
   };
 
   SmallNet(const std::string& prototxt, const std::map<std::string, Shape>& inputs,

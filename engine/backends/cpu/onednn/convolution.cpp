@@ -1,22 +1,61 @@
+#include <cmath>
 #include <optional>
 
-#include "backends/cpu/onednn/primitive.h"
+#include "backends/cpu/onednn/activation.h"
+#include "backends/cpu/onednn/statistics.h"
 #include "layers/convolution_window.h"
 
 namespace caffe::onednn {
 namespace {
 
-using Forward = dnnl::convolution_forward::primitive_desc;
-using BackwardData = dnnl::convolution_backward_data::primitive_desc;
-using BackwardWeights = dnnl::convolution_backward_weights::primitive_desc;
+struct Convolution {
+  using Forward = dnnl::convolution_forward::primitive_desc;
+  using BackwardData = dnnl::convolution_backward_data::primitive_desc;
+  using BackwardWeights = dnnl::convolution_backward_weights::primitive_desc;
+  // Winograd would cost accuracy.
+  static constexpr auto kAlgorithm = dnnl::algorithm::convolution_direct;
+  static constexpr bool kAdjoint = false;
+  static constexpr auto kWindow = convolution_window;
+};
 
-constexpr auto kDirect = dnnl::algorithm::convolution_direct;  // Winograd would cost accuracy
+struct Deconvolution {
+  using Forward = dnnl::deconvolution_forward::primitive_desc;
+  using BackwardData = dnnl::deconvolution_backward_data::primitive_desc;
+  using BackwardWeights = dnnl::deconvolution_backward_weights::primitive_desc;
+  static constexpr auto kAlgorithm = dnnl::algorithm::deconvolution_direct;
+  static constexpr bool kAdjoint = true;
+  static constexpr auto kWindow = deconvolution_window;
+};
 
 struct Formats {
   Dims source, weights, destination, bias;
+  Desc plain_weights;  // Caffe's order of them
 };
 
-Formats formats_of(const Operation& operation) {
+// Exchanges the axes of outputs and inputs of a group.
+void exchange(Dims* dims, bool grouped) {
+  std::swap((*dims)[grouped ? 1 : 0], (*dims)[grouped ? 2 : 1]);
+}
+
+// oneDNN wants [groups x] outputs x inputs x kernel. Caffe's deconvolution has inputs x outputs.
+void set_weights(const Operation& operation, bool adjoint, Formats* formats) {
+  Dims dims = dims_of(operation.parameter(0).shape());
+  const int64_t group = (adjoint ? formats->destination[1] : formats->source[1]) / dims[1];
+  const bool grouped = group > 1;
+  if (grouped) {
+    dims[0] /= group;
+    dims.insert(dims.begin(), group);
+  }
+  formats->plain_weights = row_major(dims);
+  formats->weights = dims;
+  if (!adjoint) return;
+  Dims strides = formats->plain_weights.get_strides();
+  exchange(&formats->weights, grouped);
+  exchange(&strides, grouped);
+  formats->plain_weights = Desc(formats->weights, dnnl::memory::data_type::f32, strides);
+}
+
+Formats formats_of(const Operation& operation, bool adjoint) {
   const ConvolutionParameter& param = operation.param().convolution_param();
   const Blob& bottom = *operation.bottom[0];
   const int axes = bottom.shape().axes();
@@ -25,13 +64,8 @@ Formats formats_of(const Operation& operation) {
   Formats formats;
   formats.source = dims_of(bottom.shape());
   formats.destination = dims_of(operation.top[0]->shape());
-  formats.weights = dims_of(operation.parameter(0).shape());
-  const int64_t group = param.group();
-  if (group > 1) {
-    formats.weights[0] /= group;
-    formats.weights.insert(formats.weights.begin(), group);
-  }
-  if (param.bias_term()) formats.bias = {param.num_output()};
+  set_weights(operation, adjoint, &formats);
+  if (param.bias_term()) formats.bias = {formats.destination[1]};
   for (size_t i = 0; i < operation.bottom.size(); ++i) {
     if (operation.bottom[i]->shape() != bottom.shape()) throw Refusal{"bottoms of several shapes"};
     if (&operation.bottom[i]->data() == &operation.top[i]->data())
@@ -40,26 +74,97 @@ Formats formats_of(const Operation& operation) {
   return formats;
 }
 
-// With dilation counted as oneDNN does: 0 is dense.
-Window dense_window(const Operation& operation) {
-  Window window =
-      convolution_window(operation.param().convolution_param(), operation.bottom[0]->shape());
-  for (int64_t& dilation : window.dilation) --dilation;
-  return window;
-}
-
-class Convolution : public DnnlImplementation {
+// A BatchNorm with running statistics and a Scale after a convolution that never runs backward: per
+// output channel y = factor * x + offset, applied while the convolution writes its result.
+class Folded {
  public:
-  explicit Convolution(const Operation& operation)
-      : relu_(fuses_relu(operation)),
-        dims_(formats_of(operation)),
+  explicit Folded(const Operation& operation)
+      : chain_(normalisation_chain(operation.fused)), channels_(operation.top[0]->shape()[1]) {
+    if (!active()) return;
+    if (operation.backward) throw Refusal{"fuses normalisation only where nothing runs backward"};
+    if (chain_.batch_norm && !uses_global_statistics(*chain_.batch_norm))
+      throw Refusal{"fuses no BatchNorm with the batch's statistics"};
+    if (chain_.scale) require_channel_scale(*chain_.scale, operation.top[0]->shape());
+    factor_.resize(static_cast<size_t>(channels_));
+    offset_.resize(factor_.size());
+    Dims dims(static_cast<size_t>(operation.top[0]->shape().axes()), 1);
+    dims[1] = channels_;
+    format_ = row_major(dims);
+  }
+
+  bool active() const { return chain_.batch_norm != nullptr || chain_.scale != nullptr; }
+
+  // The normalisation, then the activation.
+  dnnl::primitive_attr attributes(const std::optional<Activation>& activation) const {
+    dnnl::primitive_attr attributes = strict_attributes();
+    dnnl::post_ops after;
+    if (active()) {
+      after.append_binary(dnnl::algorithm::binary_mul, format_);
+      after.append_binary(dnnl::algorithm::binary_add, format_);
+    }
+    if (activation) after.append_eltwise(activation->forward, activation->alpha, activation->beta);
+    attributes.set_post_ops(after);
+    return attributes;
+  }
+
+  void bind(Step& step) {
+    if (!active()) return;
+    step.bind(DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, format_, factor_.data());
+    step.bind(DNNL_ARG_ATTR_MULTIPLE_POST_OP(1) | DNNL_ARG_SRC_1, format_, offset_.data());
+  }
+
+  // From the layers' values of now.
+  void refresh() {
+    if (!active()) return;
+    const size_t n = factor_.size();
+    std::fill(factor_.begin(), factor_.end(), 1.f);
+    std::fill(offset_.begin(), offset_.end(), 0.f);
+    if (chain_.batch_norm) {
+      read_global_statistics(*chain_.batch_norm, offset_.data(), factor_.data());
+      const float eps = chain_.batch_norm->param().batch_norm_param().eps();
+      for (size_t c = 0; c < n; ++c) {
+        factor_[c] = 1 / std::sqrt(factor_[c] + eps);
+        offset_[c] *= -factor_[c];
+      }
+    }
+    if (!chain_.scale) return;
+    const float* scale = chain_.scale->blobs()[0]->data_as<float>();
+    const float* shift = chain_.shift() ? chain_.scale->blobs()[1]->data_as<float>() : nullptr;
+    for (size_t c = 0; c < n; ++c) {
+      factor_[c] *= scale[c];
+      offset_[c] = offset_[c] * scale[c] + (shift ? shift[c] : 0);
+    }
+  }
+
+ private:
+  NormalisationChain chain_;
+  int64_t channels_;
+  std::vector<float> factor_, offset_;
+  Desc format_;
+};
+
+// Kind: Convolution or Deconvolution.
+template <typename Kind>
+class ConvolutionImplementation : public DnnlImplementation {
+  using Forward = typename Kind::Forward;
+  using BackwardData = typename Kind::BackwardData;
+  using BackwardWeights = typename Kind::BackwardWeights;
+  static constexpr auto kAlgorithm = Kind::kAlgorithm;
+
+ public:
+  explicit ConvolutionImplementation(const Operation& operation)
+      : activation_(fused_activation(operation)),
+        dims_(formats_of(operation, Kind::kAdjoint)),
+        folded_(operation),
         window_(dense_window(operation)),
         bias_(dims_.bias.empty() ? Desc() : row_major(dims_.bias)),
-        forward_pd_(cpu_engine(), forward_kind(operation), kDirect, any_format(dims_.source),
+        forward_pd_(cpu_engine(), forward_kind(operation), kAlgorithm, any_format(dims_.source),
                     any_format(dims_.weights), bias_, any_format(dims_.destination), window_.stride,
-                    window_.dilation, window_.pad, window_.pad, attributes(relu_)) {
+                    window_.dilation, window_.pad, window_.pad, folded_.attributes(activation_)) {
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
-    details_ = describe(forward_pd_, forward_pd_.src_desc(), forward_pd_.dst_desc(), relu_);
+    details_ =
+        describe(forward_pd_, forward_pd_.src_desc(), forward_pd_.dst_desc(), suffix(activation_));
+    if (folded_.active()) details_ += " with normalisation";
     for (size_t i = 0; i < operation.bottom.size(); ++i) plan_forward(operation, i);
     if (!operation.backward) return;
     plan_gradients(operation);
@@ -67,12 +172,13 @@ class Convolution : public DnnlImplementation {
   }
 
   void forward() override {
+    folded_.refresh();
     for (Step& step : forward_) step.run();
   }
 
   void backward() override {
     for (Back& back : backward_) {
-      if (back.mask) back.mask->run();
+      if (back.activation) back.activation->run();
       if (back.weights) {
         back.weights->set(DNNL_ARG_DIFF_WEIGHTS, weights_gradient_->begin());
         if (bias_gradient_) back.weights->set(DNNL_ARG_DIFF_BIAS, bias_gradient_->begin());
@@ -85,17 +191,26 @@ class Convolution : public DnnlImplementation {
   }
 
  private:
+  // With dilation counted as oneDNN does: 0 is dense.
+  static Window dense_window(const Operation& operation) {
+    Window window =
+        Kind::kWindow(operation.param().convolution_param(), operation.bottom[0]->shape());
+    for (int64_t& dilation : window.dilation) --dilation;
+    return window;
+  }
+
   struct Back {
-    std::optional<Step> mask, weights, data;
+    std::optional<Step> activation, weights, data;
   };
 
   void plan_forward(const Operation& operation, size_t i) {
     Step& step = forward_.emplace_back(forward_pd_);
     step.bind(DNNL_ARG_SRC, forward_pd_.src_desc(), operation.bottom[i]->data(), Access::kRead);
-    step.bind(DNNL_ARG_WEIGHTS, forward_pd_.weights_desc(), operation.parameter(0).data(),
-              Access::kRead);
+    step.bind(DNNL_ARG_WEIGHTS, forward_pd_.weights_desc(), dims_.plain_weights,
+              operation.parameter(0).data(), Access::kRead);
     if (!dims_.bias.empty())
       step.bind(DNNL_ARG_BIAS, bias_, operation.parameter(1).data(), Access::kRead);
+    folded_.bind(step);
     step.bind(DNNL_ARG_DST, forward_pd_.dst_desc(), operation.top[i]->data(), Access::kWrite);
   }
 
@@ -106,7 +221,7 @@ class Convolution : public DnnlImplementation {
     const auto describe_weights = [&](const Desc& source, const Desc& weights,
                                       const Desc& destination) {
       return [=, this] {
-        return BackwardWeights(cpu_engine(), kDirect, source, weights, bias, destination,
+        return BackwardWeights(cpu_engine(), kAlgorithm, source, weights, bias, destination,
                                window_.stride, window_.dilation, window_.pad, window_.pad,
                                forward_pd_, strict_attributes());
       };
@@ -117,9 +232,9 @@ class Convolution : public DnnlImplementation {
          describe_weights(source, any_format(dims_.weights), destination),
          describe_weights(any_format(dims_.source), any_format(dims_.weights),
                           any_format(dims_.destination))});
-    weights_gradient_.emplace(weights_pd_->diff_weights_desc(), operation.layer->learns(0)
-                                                                    ? &operation.parameter(0).diff()
-                                                                    : nullptr);
+    weights_gradient_.emplace(
+        weights_pd_->diff_weights_desc(), dims_.plain_weights,
+        operation.layer->learns(0) ? &operation.parameter(0).diff() : nullptr);
     if (learns_bias) bias_gradient_.emplace(bias_, &operation.parameter(1).diff());
   }
 
@@ -127,7 +242,9 @@ class Convolution : public DnnlImplementation {
     Back& back = backward_.emplace_back();
     Blob& bottom = *operation.bottom[i];
     Blob& top = *operation.top[i];
-    if (relu_) back.mask.emplace(relu_mask(forward_pd_.dst_desc(), top.data(), top.diff()));
+    if (activation_)
+      back.activation.emplace(
+          activation_gradient(*activation_, forward_pd_.dst_desc(), top.data(), top.diff()));
     if (weights_pd_) {
       back.weights.emplace(*weights_pd_);
       back.weights->bind(DNNL_ARG_SRC, weights_pd_->src_desc(), bottom.data(), Access::kRead);
@@ -140,15 +257,15 @@ class Convolution : public DnnlImplementation {
     const BackwardData pd = describe_data();
     back.data.emplace(pd);
     back.data->bind(DNNL_ARG_DIFF_DST, pd.diff_dst_desc(), top.diff(), Access::kRead);
-    back.data->bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), operation.parameter(0).data(),
-                    Access::kRead);
+    back.data->bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), dims_.plain_weights,
+                    operation.parameter(0).data(), Access::kRead);
     back.data->bind(DNNL_ARG_DIFF_SRC, pd.diff_src_desc(), bottom.diff(), Access::kWrite);
   }
 
   BackwardData describe_data() const {
     const auto description = [&](const Desc& source, const Desc& weights, const Desc& destination) {
       return [=, this] {
-        return BackwardData(cpu_engine(), kDirect, source, weights, destination, window_.stride,
+        return BackwardData(cpu_engine(), kAlgorithm, source, weights, destination, window_.stride,
                             window_.dilation, window_.pad, window_.pad, forward_pd_,
                             strict_attributes());
       };
@@ -160,8 +277,9 @@ class Convolution : public DnnlImplementation {
                                              any_format(dims_.destination))});
   }
 
-  bool relu_;
+  std::optional<Activation> activation_;
   Formats dims_;
+  Folded folded_;
   Window window_;
   Desc bias_;
   Forward forward_pd_;
@@ -171,10 +289,16 @@ class Convolution : public DnnlImplementation {
   std::vector<Back> backward_;
 };
 
-CAFFE_REGISTER_IMPLEMENTATION(Convolution, onednn, make<Convolution>);
-CAFFE_REGISTER_IMPLEMENTATION(ConvolutionDepthwise, onednn, make<Convolution>);
-CAFFE_REGISTER_IMPLEMENTATION(DepthwiseConvolution, onednn, make<Convolution>);
+CAFFE_REGISTER_IMPLEMENTATION(Convolution, onednn, make<ConvolutionImplementation<Convolution>>,
+                              "BatchNorm", "Scale", CAFFE_FUSED_ACTIVATIONS);
+CAFFE_REGISTER_IMPLEMENTATION(ConvolutionDepthwise, onednn,
+                              make<ConvolutionImplementation<Convolution>>, "BatchNorm", "Scale",
+                              CAFFE_FUSED_ACTIVATIONS);
+CAFFE_REGISTER_IMPLEMENTATION(DepthwiseConvolution, onednn,
+                              make<ConvolutionImplementation<Convolution>>, "BatchNorm", "Scale",
+                              CAFFE_FUSED_ACTIVATIONS);
+CAFFE_REGISTER_IMPLEMENTATION(Deconvolution, onednn, make<ConvolutionImplementation<Deconvolution>>,
+                              "BatchNorm", "Scale", CAFFE_FUSED_ACTIVATIONS);
 
 }  // namespace
-
 }  // namespace caffe::onednn

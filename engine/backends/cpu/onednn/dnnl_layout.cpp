@@ -18,6 +18,16 @@ Dims row_major_strides(const Dims& dims) {
   return strides;
 }
 
+// Whether the numbers lie in the same order, float and without gaps.
+bool same_order(const Desc& desc, const Desc& plain) {
+  if (desc.get_data_type() != kF32 || desc.get_inner_nblks() != 0) return false;
+  const Dims dims = desc.get_dims(), strides = desc.get_strides(), expected = plain.get_strides();
+  for (size_t i = 0; i < dims.size(); ++i) {
+    if (dims[i] != 1 && strides[i] != expected[i]) return false;
+  }
+  return desc.get_padded_dims() == dims;
+}
+
 }  // namespace
 
 const dnnl::engine& cpu_engine() {
@@ -48,8 +58,7 @@ struct DnnlLayout::Reorder {
   Reorder* next = nullptr;
 };
 
-DnnlLayout::DnnlLayout(const Desc& desc)
-    : desc_(desc), dims_(desc.get_dims()), plain_(row_major(dims_)) {}
+DnnlLayout::DnnlLayout(const Desc& desc, const Desc& plain) : desc_(desc), plain_(plain) {}
 
 DnnlLayout::~DnnlLayout() {
   for (const Reorder* entry = reorders_; entry != nullptr;) {
@@ -63,7 +72,7 @@ std::string DnnlLayout::name() const { return format_name(desc_); }
 
 bool DnnlLayout::same(const Layout& other) const {
   const auto* layout = dynamic_cast<const DnnlLayout*>(&other);
-  return layout != nullptr && layout->desc_ == desc_;
+  return layout != nullptr && layout->desc_ == desc_ && layout->plain_ == plain_;
 }
 
 void DnnlLayout::to_plain(const void* source, void* plain) const {
@@ -76,7 +85,7 @@ void DnnlLayout::from_plain(const void* plain, void* destination) const {
 
 bool DnnlLayout::convert_from(const Layout& other, const void* source, void* destination) const {
   const auto* layout = dynamic_cast<const DnnlLayout*>(&other);
-  if (layout == nullptr || layout->dims_ != dims_) return false;
+  if (layout == nullptr || layout->plain_ != plain_) return false;
   run(layout->desc_, source, desc_, destination);
   return true;
 }
@@ -121,18 +130,12 @@ Desc row_major(const Dims& dims) { return Desc(dims, kF32, row_major_strides(dim
 
 Desc any_format(const Dims& dims) { return Desc(dims, kF32, dnnl::memory::format_tag::any); }
 
-bool is_row_major(const Desc& desc) {
-  if (desc.get_data_type() != kF32 || desc.get_inner_nblks() != 0) return false;
-  const Dims dims = desc.get_dims(), strides = desc.get_strides(),
-             expected = row_major_strides(dims);
-  for (size_t i = 0; i < dims.size(); ++i) {
-    if (dims[i] != 1 && strides[i] != expected[i]) return false;
-  }
-  return desc.get_padded_dims() == dims;
-}
+bool is_row_major(const Desc& desc) { return same_order(desc, row_major(desc.get_dims())); }
 
-LayoutPtr layout_of(const Desc& desc) {
-  return is_row_major(desc) ? nullptr : std::make_shared<const DnnlLayout>(desc);
+LayoutPtr layout_of(const Desc& desc) { return layout_of(desc, row_major(desc.get_dims())); }
+
+LayoutPtr layout_of(const Desc& desc, const Desc& plain) {
+  return same_order(desc, plain) ? nullptr : std::make_shared<const DnnlLayout>(desc, plain);
 }
 
 Desc planned_format(const Buffer& buffer, const Dims& dims) {

@@ -20,11 +20,11 @@ dnnl_stream_t thread_stream();
 // until the next call.
 void* thread_scratchpad(size_t bytes);
 
-// An array in one of oneDNN's memory formats. Its plain form is row-major float over the same
-// logical dimensions.
+// An array in one of oneDNN's memory formats. Its plain form has the same logical dimensions; it is
+// row-major float but where Caffe orders a parameter's axes otherwise than oneDNN.
 class DnnlLayout : public Layout {
  public:
-  explicit DnnlLayout(const Desc& desc);
+  DnnlLayout(const Desc& desc, const Desc& plain);
   ~DnnlLayout() override;
 
   const Desc& desc() const { return desc_; }
@@ -41,7 +41,6 @@ class DnnlLayout : public Layout {
   void run(const Desc& from, const void* source, const Desc& to, void* destination) const;
 
   Desc desc_;
-  Dims dims_;
   Desc plain_;
   // Reorders used so far. The list only grows, so that threads may walk it while one adds to it.
   mutable std::atomic<Reorder*> reorders_{nullptr};
@@ -53,8 +52,10 @@ Desc row_major(const Dims& dims);
 Desc any_format(const Dims& dims);
 bool is_row_major(const Desc& desc);
 
-// For Buffer::representation: null where the format is row-major.
+// For Buffer::representation, of a buffer whose plain form is row-major or `plain`: null where the
+// format is that.
 LayoutPtr layout_of(const Desc& desc);
+LayoutPtr layout_of(const Desc& desc, const Desc& plain);
 
 // The format that the first planner of a buffer gave it, if it has these dimensions; row-major if
 // there is none. A layer that takes this one works on what its neighbour wrote without a reorder.

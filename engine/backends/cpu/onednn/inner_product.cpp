@@ -1,6 +1,6 @@
 #include <optional>
 
-#include "backends/cpu/onednn/primitive.h"
+#include "backends/cpu/onednn/activation.h"
 
 namespace caffe::onednn {
 namespace {
@@ -22,27 +22,28 @@ Desc source_format(const Operation& operation) {
 class InnerProduct : public DnnlImplementation {
  public:
   explicit InnerProduct(const Operation& operation)
-      : relu_(fuses_relu(operation)),
+      : activation_(fused_activation(operation)),
         transpose_(operation.param().inner_product_param().transpose()),
         bias_term_(operation.param().inner_product_param().bias_term()),
         outputs_(operation.param().inner_product_param().num_output()),
         source_(source_format(operation)),
         destination_(row_major({source_.get_dims()[0], outputs_})),
-        weights_(free_weights()),
+        weights_(any_format({outputs_, source_.get_dims()[1]})),
         bias_(bias_term_ ? row_major({outputs_}) : Desc()),
         forward_pd_(cpu_engine(), forward_kind(operation), source_, weights_, bias_, destination_,
-                    attributes(relu_)),
+                    attributes(activation_)),
         forward_(forward_pd_) {
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
-    details_ = describe(forward_pd_, source_, destination_, relu_);
+    details_ = describe(forward_pd_, source_, destination_, suffix(activation_));
     forward_.bind(DNNL_ARG_SRC, source_, operation.bottom[0]->data(), Access::kRead);
     bind_weights(forward_, forward_pd_.weights_desc(), operation);
     if (bias_term_)
       forward_.bind(DNNL_ARG_BIAS, bias_, operation.parameter(1).data(), Access::kRead);
     forward_.bind(DNNL_ARG_DST, destination_, operation.top[0]->data(), Access::kWrite);
     if (!operation.backward) return;
-    if (relu_)
-      mask_.emplace(relu_mask(destination_, operation.top[0]->data(), operation.top[0]->diff()));
+    if (activation_)
+      activation_gradient_.emplace(activation_gradient(
+          *activation_, destination_, operation.top[0]->data(), operation.top[0]->diff()));
     plan_gradients(operation);
     if (propagates_down(operation, 0)) plan_backward_data(operation);
   }
@@ -50,7 +51,7 @@ class InnerProduct : public DnnlImplementation {
   void forward() override { forward_.run(); }
 
   void backward() override {
-    if (mask_) mask_->run();
+    if (activation_gradient_) activation_gradient_->run();
     if (gradients_) {
       gradients_->set(DNNL_ARG_DIFF_WEIGHTS, weights_gradient_->begin());
       if (bias_gradient_) gradients_->set(DNNL_ARG_DIFF_BIAS, bias_gradient_->begin());
@@ -63,20 +64,15 @@ class InnerProduct : public DnnlImplementation {
 
  private:
   // Caffe's transposed weights are the same matrix with its strides exchanged.
-  Desc free_weights() const {
-    Dims dims = source_.get_dims();
-    dims[0] = outputs_;
+  Desc plain_weights() const {
+    const Dims dims = weights_.get_dims();
     return transpose_ ? Desc(dims, dnnl::memory::data_type::f32, Dims{1, outputs_})
-                      : any_format(dims);
+                      : row_major(dims);
   }
 
   void bind_weights(Step& step, const Desc& desc, const Operation& operation) const {
-    Buffer& buffer = operation.parameter(0).data();
-    if (transpose_) {
-      step.bind_plain(DNNL_ARG_WEIGHTS, desc, buffer, Access::kRead);
-    } else {
-      step.bind(DNNL_ARG_WEIGHTS, desc, buffer, Access::kRead);
-    }
+    step.bind(DNNL_ARG_WEIGHTS, desc, plain_weights(), operation.parameter(0).data(),
+              Access::kRead);
   }
 
   void plan_gradients(const Operation& operation) {
@@ -96,9 +92,9 @@ class InnerProduct : public DnnlImplementation {
     gradients_->bind(DNNL_ARG_SRC, pd.src_desc(), operation.bottom[0]->data(), Access::kRead);
     gradients_->bind(DNNL_ARG_DIFF_DST, destination_, operation.top[0]->diff(), Access::kRead);
     gradients_->bind(DNNL_ARG_DIFF_WEIGHTS, pd.diff_weights_desc(), nullptr);
-    weights_gradient_.emplace(pd.diff_weights_desc(),
-                              operation.layer->learns(0) ? &operation.parameter(0).diff() : nullptr,
-                              transpose_);
+    weights_gradient_.emplace(
+        pd.diff_weights_desc(), plain_weights(),
+        operation.layer->learns(0) ? &operation.parameter(0).diff() : nullptr);
     if (!learns_bias) return;
     gradients_->bind(DNNL_ARG_DIFF_BIAS, bias_, nullptr);
     bias_gradient_.emplace(bias_, &operation.parameter(1).diff());
@@ -120,16 +116,17 @@ class InnerProduct : public DnnlImplementation {
     data_->bind(DNNL_ARG_DIFF_SRC, pd.diff_src_desc(), operation.bottom[0]->diff(), Access::kWrite);
   }
 
-  bool relu_, transpose_, bias_term_;
+  std::optional<Activation> activation_;
+  bool transpose_, bias_term_;
   int64_t outputs_;
   Desc source_, destination_, weights_, bias_;
   Forward forward_pd_;
   Step forward_;
-  std::optional<Step> mask_, gradients_, data_;
+  std::optional<Step> activation_gradient_, gradients_, data_;
   std::optional<ParameterGradient> weights_gradient_, bias_gradient_;
 };
 
-CAFFE_REGISTER_IMPLEMENTATION(InnerProduct, onednn, make<InnerProduct>);
+CAFFE_REGISTER_IMPLEMENTATION(InnerProduct, onednn, make<InnerProduct>, CAFFE_FUSED_ACTIVATIONS);
 
 }  // namespace
 }  // namespace caffe::onednn

@@ -30,8 +30,8 @@ Step& Step::bind(int id, const Desc& desc, Buffer& buffer, Access access) {
   return add(id, desc, &buffer, buffer.representation(layout_of(desc)), access, nullptr);
 }
 
-Step& Step::bind_plain(int id, const Desc& desc, Buffer& buffer, Access access) {
-  return add(id, desc, &buffer, 0, access, nullptr);
+Step& Step::bind(int id, const Desc& desc, const Desc& plain, Buffer& buffer, Access access) {
+  return add(id, desc, &buffer, buffer.representation(layout_of(desc, plain)), access, nullptr);
 }
 
 Step& Step::bind(int id, const Desc& desc, void* memory) {
@@ -82,10 +82,13 @@ void bind_in_out(Step& step, int source_id, const Desc& source, Buffer& in, int 
   step.bind(destination_id, destination, out, in_place ? Access::kUpdate : Access::kWrite);
 }
 
-ParameterGradient::ParameterGradient(const Desc& desc, Buffer* diff, bool plain)
+ParameterGradient::ParameterGradient(const Desc& desc, Buffer* diff)
+    : ParameterGradient(desc, row_major(desc.get_dims()), diff) {}
+
+ParameterGradient::ParameterGradient(const Desc& desc, const Desc& plain, Buffer* diff)
     : bytes_(desc.get_size()),
       diff_(diff),
-      representation_(diff == nullptr || plain ? 0 : diff->representation(layout_of(desc))) {}
+      representation_(diff == nullptr ? 0 : diff->representation(layout_of(desc, plain))) {}
 
 void* ParameterGradient::begin() {
   direct_ = diff_ != nullptr && diff_->is_zero();
@@ -121,27 +124,15 @@ void require_no_fusion(const Operation& operation) {
 
 bool fuses_relu(const Operation& operation) {
   if (operation.fused.empty()) return false;
-  const LayerParameter& follower = operation.fused[0]->param();
-  if (operation.fused.size() > 1) throw Refusal{"fuses one layer only"};
-  if (follower.type() != "ReLU") throw Refusal{"fuses ReLU only, not " + follower.type()};
-  if (follower.relu_param().negative_slope() != 0)
-    throw Refusal{"fuses no ReLU with a negative_slope"};
+  const LayerParameter& last = operation.fused.back()->param();
   if (operation.top.size() != 1) throw Refusal{"fuses only where there is one top"};
+  if (last.type() != "ReLU") return false;
+  if (last.relu_param().negative_slope() != 0) throw Refusal{"fuses no ReLU with a negative_slope"};
   return true;
 }
 
-dnnl::primitive_attr attributes(bool relu) {
-  dnnl::primitive_attr attributes = strict_attributes();
-  if (relu) {
-    dnnl::post_ops after;
-    after.append_eltwise(dnnl::algorithm::eltwise_relu, 0.f, 0.f);
-    attributes.set_post_ops(after);
-  }
-  return attributes;
-}
-
-void* layer_workspace(Layer& layer, size_t bytes) {
-  std::shared_ptr<Storage>& storage = layer.workspace();
+void* layer_workspace(Layer& layer, size_t bytes, size_t part) {
+  std::shared_ptr<Storage>& storage = layer.workspace(part);
   if (!storage || storage->bytes() != bytes) storage = std::make_shared<Storage>(bytes);
   return storage->data();
 }
@@ -151,28 +142,14 @@ bool propagates_down(const Operation& operation, size_t index) {
          operation.propagate_down[index];
 }
 
-Step relu_mask(const Desc& format, Buffer& output, Buffer& diff) {
-  constexpr auto kRelu = dnnl::algorithm::eltwise_relu;
-  const dnnl::eltwise_forward::primitive_desc forward(
-      cpu_engine(), dnnl::prop_kind::forward_training, kRelu, format, format, 0.f, 0.f,
-      strict_attributes());
-  const dnnl::eltwise_backward::primitive_desc backward(cpu_engine(), kRelu, format, format, format,
-                                                        0.f, 0.f, forward, strict_attributes());
-  Step step(backward);
-  step.bind(DNNL_ARG_SRC, format, output, Access::kRead);
-  step.bind(DNNL_ARG_DIFF_DST, format, diff, Access::kUpdate);
-  step.bind(DNNL_ARG_DIFF_SRC, format, diff, Access::kUpdate);
-  return step;
-}
-
 bool is_reference(const dnnl::primitive_desc_base& description) {
-  return std::string(description.impl_info_str()).rfind("ref", 0) == 0;
+  return std::string(description.impl_info_str()).find("ref") != std::string::npos;
 }
 
 std::string describe(const dnnl::primitive_desc_base& description, const Desc& source,
-                     const Desc& destination, bool relu) {
-  return std::string(description.impl_info_str()) + (relu ? "+ReLU " : " ") + format_name(source) +
-         " -> " + format_name(destination);
+                     const Desc& destination, const std::string& fused) {
+  return description.impl_info_str() + fused + " " + format_name(source) + " -> " +
+         format_name(destination);
 }
 
 }  // namespace caffe::onednn

@@ -28,9 +28,8 @@ class Step {
   // Binds operand `id` (DNNL_ARG_...) to a buffer. Operands are fetched in the order they were
   // bound.
   Step& bind(int id, const Desc& desc, Buffer& buffer, Access access);
-  // The same for a format that is the buffer's plain one though it does not look so (a transposed
-  // matrix).
-  Step& bind_plain(int id, const Desc& desc, Buffer& buffer, Access access);
+  // The same for a buffer whose plain form is not row-major but `plain` (a transposed matrix).
+  Step& bind(int id, const Desc& desc, const Desc& plain, Buffer& buffer, Access access);
   // Binds to memory that stays where it is; null: set before each run.
   Step& bind(int id, const Desc& desc, void* memory);
   Step& set(int id, void* memory);
@@ -64,7 +63,8 @@ void bind_in_out(Step& step, int source_id, const Desc& source, Buffer& in, int 
 class ParameterGradient {
  public:
   // `diff` null: the gradient is not wanted and goes nowhere.
-  ParameterGradient(const Desc& desc, Buffer* diff, bool plain = false);
+  ParameterGradient(const Desc& desc, Buffer* diff);
+  ParameterGradient(const Desc& desc, const Desc& plain, Buffer* diff);
   void* begin();  // where the primitive may write
   void end();     // after it has written
 
@@ -81,20 +81,16 @@ class ParameterGradient {
 // Refuses what no implementation of this backend takes: doubles, empty arrays.
 void require_supported(const Operation& operation);
 void require_no_fusion(const Operation& operation);
-// Whether the operation takes a ReLU along; refuses any other follower.
+// Whether a ReLU is the last layer that the operation takes along; refuses one with a slope.
 bool fuses_relu(const Operation& operation);
-dnnl::primitive_attr attributes(bool relu);
 inline dnnl::prop_kind forward_kind(const Operation& operation) {
   return operation.backward ? dnnl::prop_kind::forward_training
                             : dnnl::prop_kind::forward_inference;
 }
 // The layer's workspace, of this size.
-void* layer_workspace(Layer& layer, size_t bytes);
+void* layer_workspace(Layer& layer, size_t bytes, size_t part = 0);
 // Whether the diff of bottom `index` is wanted.
 bool propagates_down(const Operation& operation, size_t index);
-
-// The step that takes an in-place ReLU back: zeroes the diff where the output is zero.
-Step relu_mask(const Desc& format, Buffer& output, Buffer& diff);
 
 // Whether oneDNN has only its slow reference code for this.
 bool is_reference(const dnnl::primitive_desc_base& description);
@@ -113,9 +109,9 @@ Description prefer(const std::vector<std::function<Description()>>& candidates) 
   }
   return free;
 }
-// "jit:avx512_core abcd -> aBcd16b", and "+ReLU" where one is fused.
+// "jit:avx512_core abcd -> aBcd16b"; `fused`: "+ReLU".
 std::string describe(const dnnl::primitive_desc_base& description, const Desc& source,
-                     const Desc& destination, bool relu = false);
+                     const Desc& destination, const std::string& fused = "");
 
 // Registers make<Class> with what oneDNN itself refuses turned into a Refusal.
 template <typename Class>

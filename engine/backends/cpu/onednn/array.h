@@ -1,0 +1,44 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "backends/cpu/onednn/dnnl_layout.h"
+#include "core/blob.h"
+
+namespace caffe::onednn {
+
+// A buffer in one of its formats, as what our own kernels work on: floats one after another, the
+// padding of blocked formats included.
+class Array {
+ public:
+  Array(Buffer& buffer, const Desc& format)
+      : buffer_(&buffer), index_(buffer.representation(layout_of(format))) {}
+
+  const float* read() const { return static_cast<const float*>(buffer_->read(index_)); }
+  float* write() const { return static_cast<float*>(buffer_->write(index_)); }
+  float* update() const { return static_cast<float*>(buffer_->update(index_)); }
+  void take(const Array& other) const { buffer_->take(index_, other.buffer_, other.index_); }
+  Buffer& buffer() const { return *buffer_; }
+  int index() const { return index_; }
+
+ private:
+  Buffer* buffer_;
+  int index_;
+};
+
+inline int64_t elements(const Desc& format) {
+  return static_cast<int64_t>(format.get_size() / sizeof(float));
+}
+
+// The format for work on single elements of blobs of one shape: the first that somebody planned for
+// one of them; else plain, seen as one axis.
+inline Desc elementwise_format(const Blobs& blobs) {
+  for (const Blob* blob : blobs) {
+    const Desc planned = planned_format(blob->data(), dims_of(blob->shape()));
+    if (!is_row_major(planned)) return planned;
+  }
+  return row_major({blobs[0]->count()});
+}
+
+}  // namespace caffe::onednn

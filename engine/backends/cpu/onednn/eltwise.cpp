@@ -1,0 +1,129 @@
+#include <vector>
+
+#include "backends/cpu/onednn/array.h"
+#include "backends/cpu/onednn/primitive.h"
+#include "kernels/for_each.h"
+
+namespace caffe::onednn {
+namespace {
+
+// A sum, perhaps with ReLU, in the layout of its bottoms. One pass forward and one back.
+class EltwiseSum : public DnnlImplementation {
+ public:
+  explicit EltwiseSum(const Operation& operation)
+      : relu_(fuses_relu(operation)),
+        format_(format(operation)),
+        count_(elements(format_)),
+        top_(operation.top[0]->data(), format_),
+        top_diff_(operation.top[0]->diff(), format_) {
+    details_ = std::string(relu_ ? "sum+ReLU " : "sum ") + format_name(format_);
+    for (size_t i = 0; i < operation.bottom.size(); ++i) {
+      bottom_.push_back({Array(operation.bottom[i]->data(), format_), coefficient(operation, i)});
+      in_place_ |= &operation.bottom[i]->data() == &operation.top[0]->data();
+    }
+    x_.resize(bottom_.size());
+    if (operation.backward) plan_backward(operation);
+  }
+
+  void forward() override {
+    for (size_t k = 0; k < bottom_.size(); ++k) x_[k] = bottom_[k].array.read();
+    float* const top = in_place_ ? top_.update() : top_.write();
+    for_each_piece(count_, [&](int64_t begin, int64_t end) {
+      const float *x0 = x_[0], *x1 = x_[1];
+      const float a = bottom_[0].coefficient, b = bottom_[1].coefficient;
+      float* y = top;
+      for (int64_t i = begin; i < end; ++i) y[i] = a * x0[i] + b * x1[i];
+      for (size_t k = 2; k < x_.size(); ++k) {
+        const float* x = x_[k];
+        const float c = bottom_[k].coefficient;
+        for (int64_t i = begin; i < end; ++i) y[i] += c * x[i];
+      }
+      if (!relu_) return;
+      for (int64_t i = begin; i < end; ++i) y[i] = y[i] < 0 ? 0 : y[i];
+    });
+  }
+
+  void backward() override {
+    const float* const y = relu_ ? top_.read() : nullptr;
+    float* const dy = change_diff_ ? top_diff_.update() : const_cast<float*>(top_diff_.read());
+    for (size_t k = 0; k < targets_.size(); ++k) dx_[k] = targets_[k].array.write();
+    for_each_piece(count_, [&](int64_t begin, int64_t end) {
+      for (size_t k = 0; k < dx_.size(); ++k) {
+        scale(dy, y, targets_[k].coefficient, dx_[k], begin, end);
+      }
+      if (change_diff_) scale(dy, y, own_coefficient_, dy, begin, end);
+    });
+    if (heir_) heir_->take(top_diff_);
+  }
+
+ private:
+  struct Term {
+    Array array;
+    float coefficient;
+  };
+
+  static Desc format(const Operation& operation) {
+    const EltwiseParameter& param = operation.param().eltwise_param();
+    if (param.operation() != EltwiseParameter::SUM) throw Refusal{"only SUM"};
+    for (size_t i = 2; i < operation.bottom.size(); ++i) {
+      if (&operation.bottom[i]->data() == &operation.top[0]->data())
+        throw Refusal{"only the first two bottoms may be the top too"};
+    }
+    return elementwise_format(operation.bottom);
+  }
+
+  static float coefficient(const Operation& operation, size_t bottom) {
+    const auto& coeff = operation.param().eltwise_param().coeff();
+    return coeff.empty() ? 1.f : coeff[static_cast<int>(bottom)];
+  }
+
+  // to = coefficient * dy where y is above 0, or there is no y; else 0. `to` may be dy.
+  static void scale(const float* dy, const float* y, float coefficient, float* to, int64_t begin,
+                    int64_t end) {
+    if (y == nullptr) {
+      for (int64_t i = begin; i < end; ++i) to[i] = coefficient * dy[i];
+    } else {
+      for (int64_t i = begin; i < end; ++i) to[i] = y[i] > 0 ? coefficient * dy[i] : 0;
+    }
+  }
+
+  // Where nobody looks at the top's gradient, its memory becomes the gradient of the first bottom
+  // that equals it.
+  void plan_backward(const Operation& operation) {
+    change_diff_ = relu_ && operation.top_observed(0);
+    for (size_t i = 0; i < operation.bottom.size(); ++i) {
+      if (!propagates_down(operation, i)) continue;
+      const Array diff(operation.bottom[i]->diff(), format_);
+      const float factor = bottom_[i].coefficient;
+      if (&diff.buffer() == &top_diff_.buffer()) {
+        own_coefficient_ = factor;
+        change_diff_ |= relu_ || factor != 1;
+      } else if (!heir_ && !in_place_ && factor == 1 && !operation.top_observed(0)) {
+        heir_ = diff;
+        change_diff_ |= relu_;
+      } else {
+        targets_.push_back({diff, factor});
+      }
+    }
+    dx_.resize(targets_.size());
+  }
+
+  bool relu_;
+  Desc format_;
+  int64_t count_;
+  Array top_, top_diff_;
+  std::vector<Term> bottom_;
+  std::vector<const float*> x_;
+  bool in_place_ = false;
+
+  std::vector<Term> targets_;  // gradients that are written
+  std::vector<float*> dx_;
+  std::optional<Array> heir_;  // the gradient that gets the top's memory
+  bool change_diff_ = false;   // whether the top's gradient is changed, too
+  float own_coefficient_ = 1;
+};
+
+CAFFE_REGISTER_IMPLEMENTATION(Eltwise, onednn, make<EltwiseSum>, "ReLU");
+
+}  // namespace
+}  // namespace caffe::onednn

@@ -1,0 +1,23 @@
+#include "backends/cpu/onednn/gradient_operand.h"
+
+#include "kernels/for_each.h"
+
+namespace caffe::onednn {
+
+GradientOperand::GradientOperand(const Operation& operation, const Desc& format, bool from_output)
+    : elements_(static_cast<int64_t>(format.get_size() / sizeof(float))),
+      read_(from_output ? &operation.top[0]->data() : &operation.bottom[0]->data()),
+      read_representation_(read_->representation(layout_of(format))) {
+  if (from_output || operation.top[0] != operation.bottom[0]) return;
+  kept_ = &operation.layer->kept_input(operation.bottom[0]->count());
+  kept_representation_ = kept_->representation(layout_of(format));
+}
+
+void GradientOperand::keep() {
+  if (kept_ == nullptr) return;
+  const auto* from = static_cast<const float*>(read_->read(read_representation_));
+  auto* to = static_cast<float*>(kept_->write(kept_representation_));
+  for_each(elements_, [=](int64_t i) { to[i] = from[i]; });
+}
+
+}  // namespace caffe::onednn

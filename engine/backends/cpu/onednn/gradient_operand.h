@@ -1,0 +1,24 @@
+#pragma once
+
+#include "backends/cpu/onednn/primitive.h"
+
+namespace caffe::onednn {
+
+// What the gradient of an elementwise operation reads: its output, its input, or a copy of an input
+// that the operation overwrites.
+class GradientOperand {
+ public:
+  GradientOperand(const Operation& operation, const Desc& format, bool from_output);
+  // Before the forward pass.
+  void keep();
+  Buffer& buffer() const { return kept_ != nullptr ? *kept_ : *read_; }
+
+ private:
+  int64_t elements_;
+  Buffer* read_;
+  int read_representation_;
+  Buffer* kept_ = nullptr;
+  int kept_representation_ = 0;
+};
+
+}  // namespace caffe::onednn

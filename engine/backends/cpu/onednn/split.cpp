@@ -1,0 +1,84 @@
+#include <cstring>
+#include <vector>
+
+#include "backends/cpu/onednn/array.h"
+#include "backends/cpu/onednn/primitive.h"
+#include "kernels/for_each.h"
+
+namespace caffe::onednn {
+namespace {
+
+// The tops share the bottom's data; going back, their gradients are added, in the layout of the
+// data, in one pass.
+class Split : public DnnlImplementation {
+ public:
+  explicit Split(const Operation& operation)
+      : format_(elementwise_format(operation.bottom)),
+        count_(elements(format_)),
+        bottom_diff_(operation.bottom[0]->diff(), format_) {
+    require_no_fusion(operation);
+    details_ = "shared " + format_name(format_);
+    if (!propagates_down(operation, 0)) return;
+    for (size_t i = 0; i < operation.top.size(); ++i) {
+      top_diffs_.push_back({Array(operation.top[i]->diff(), format_), operation.top_observed(i)});
+    }
+    terms_.reserve(top_diffs_.size());
+    dy_.resize(top_diffs_.size());
+  }
+
+  void forward() override {}
+
+  void backward() override {
+    if (top_diffs_.empty()) return;
+    terms_.clear();
+    for (const Top& top : top_diffs_) {
+      if (!top.diff.buffer().is_zero()) terms_.push_back(&top);  // zero: a reader without gradient
+    }
+    if (terms_.empty()) return bottom_diff_.buffer().set_zero();
+    const Top* heir = nullptr;  // a top whose memory becomes the sum's
+    for (size_t k = 0; k < terms_.size() && k < 2 && heir == nullptr; ++k) {
+      if (!terms_[k]->observed) heir = terms_[k];
+    }
+    if (terms_.size() > 1 || heir == nullptr)
+      add(heir ? heir->diff : bottom_diff_, heir != nullptr);
+    if (heir != nullptr) bottom_diff_.take(heir->diff);
+  }
+
+ private:
+  struct Top {
+    Array diff;
+    bool observed;
+  };
+
+  void add(const Array& sum, bool in_place) {
+    const size_t n = terms_.size();
+    for (size_t k = 0; k < n; ++k) dy_[k] = terms_[k]->diff.read();
+    float* const to = in_place ? sum.update() : sum.write();
+    for_each_piece(count_, [&](int64_t begin, int64_t end) {
+      const float* a = dy_[0];
+      float* dx = to;
+      if (n == 1) {
+        std::memcpy(dx + begin, a + begin, static_cast<size_t>(end - begin) * sizeof(float));
+        return;
+      }
+      const float* b = dy_[1];
+      for (int64_t i = begin; i < end; ++i) dx[i] = a[i] + b[i];
+      for (size_t k = 2; k < n; ++k) {
+        const float* c = dy_[k];
+        for (int64_t i = begin; i < end; ++i) dx[i] += c[i];
+      }
+    });
+  }
+
+  Desc format_;
+  int64_t count_;
+  Array bottom_diff_;
+  std::vector<Top> top_diffs_;
+  std::vector<const Top*> terms_;
+  std::vector<const float*> dy_;
+};
+
+CAFFE_REGISTER_IMPLEMENTATION(Split, onednn, make<Split>);
+
+}  // namespace
+}  // namespace caffe::onednn
