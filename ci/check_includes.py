@@ -23,7 +23,7 @@ ALLOWED = {
     "capi": ENGINE | {"collective"},
     "jvm": {"capi"},
     "tools": ENGINE | {"collective"},
-    "python": ENGINE,
+    "python": ENGINE | {"tools"},  # the command `caffe` inside of an interpreter
 }
 INCLUDE = re.compile(r'\s*#\s*include\s*"([^"]+)"')
 

@@ -1,78 +1,44 @@
 // The `caffe` command: trains, tests and times nets, and shows what the engine makes of them. Each
 // command is a file of tools/commands/.
 
-#include <iostream>
-#include <map>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "layers/layer.h"
 #include "tools/commands/commands.h"
 #include "tools/common/command.h"
 
 namespace caffe {
 namespace {
 
-const std::map<std::string, Command>& commands() {
-  static const std::map<std::string, Command> all = {
-      {"train", train_command()},
-      {"test", test_command()},
-      {"time", time_command()},
-      {"plan", plan_command()},
-      {"device_query", device_query_command()},
-  };
-  return all;
+// A net has a layer written in Python, and this program holds no interpreter.
+struct PythonNeeded : Error {
+  using Error::Error;
+};
+
+std::unique_ptr<Layer> python_layer(const LayerParameter& param, const RunContext&) {
+  throw PythonNeeded(
+      ErrorCode::kInvalidArgument,
+      concat("[layer ", param.name(), " (Python)] is written in Python, which this program runs ",
+             "as the command of the Python package and with -workers 1 only"));
 }
 
-std::string usage() {
-  std::string text = "usage: caffe COMMAND [FLAGS]\n\ncommands:\n";
-  for (const auto& [name, command] : commands()) {
-    text += "  " + name + std::string(14 - name.size(), ' ') + command.summary + "\n";
-  }
-  return text + "\n'caffe COMMAND -help' lists the flags of a command.\n";
-}
+[[maybe_unused]] const bool registered = LayerRegistry::add("Python", &python_layer);
 
-// The command is the first word without a dash that is one: its flags may come before it, as with
-// gflags.
-std::string command_of(const std::vector<std::string>& arguments) {
-  for (const std::string& word : arguments) {
-    if (commands().count(word) > 0) return word;
-  }
-  std::string known;
-  for (const auto& entry : commands()) known += (known.empty() ? "" : ", ") + entry.first;
-  fail(ErrorCode::kInvalidArgument,
-       arguments.empty() ? "no command" : "unknown command " + arguments[0],
-       " (known commands: ", known, "); 'caffe -help' says more");
-}
-
-void help(const std::string& name, const Command& command, const Flags& flags) {
-  std::cout << "usage: caffe " << name << (name == "plan" ? " FILE" : "") << " [flags]\n\n"
-            << wrapped(command.about, 2, 92) << "\nflags:\n"
-            << flags.help();
-}
-
-void run(const std::vector<std::string>& arguments) {
-  const std::string first = arguments.empty() ? "" : arguments[0];
-  if (first == "-help" || first == "--help" || first == "-h" || first == "help") {
-    std::cout << usage();
-    return;
-  }
-  const std::string name = command_of(arguments);
-  const Command& command = commands().at(name);
-  Flags flags;
-  command.add_flags(&flags);
-  add_log_flags(&flags);
-  flags.parse(arguments);
-  if (flags.wants_help()) {
-    help(name, command, flags);
-    return;
-  }
-  const std::vector<std::string>& words = flags.positional();
-  CAFFE_REQUIRE(!words.empty() && words[0] == name, "the command comes first: caffe ", name,
-                " [FLAGS]");
-  CAFFE_REQUIRE(words.size() <= (name == "plan" ? 2u : 1u), "caffe ", name,
-                " does not know what to do with \"", words.back(), "\"");
-  apply_log_flags(flags);
-  command.run(flags);
+// The same command in the interpreter of the Python package, whose launcher names it; nothing has
+// been computed or written before the net stands. Returns where that cannot be.
+void start_over_in_python(char** argv) {
+  const char* interpreter = std::getenv("CAFFE_PYTHON");
+  if (interpreter == nullptr) return;
+  std::string program = interpreter, option = "-m", module = "caffe";
+  std::vector<char*> arguments = {program.data(), option.data(), module.data()};
+  for (char** word = argv + 1; *word != nullptr; ++word) arguments.push_back(*word);
+  arguments.push_back(nullptr);
+  execv(interpreter, arguments.data());
 }
 
 }  // namespace
@@ -80,6 +46,12 @@ void run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   caffe::start_with_passive_threads(argv);
-  return caffe::run_command("caffe",
-                            [&] { caffe::run(std::vector<std::string>(argv + 1, argv + argc)); });
+  return caffe::run_command("caffe", [&] {
+    try {
+      caffe::run_command_line(std::vector<std::string>(argv + 1, argv + argc));
+    } catch (const caffe::PythonNeeded&) {
+      caffe::start_over_in_python(argv);
+      throw;
+    }
+  });
 }

@@ -325,12 +325,52 @@ def test_modules_are_found_in_the_working_directory_and_in_pythonpath(tmp_path):
     assert "['b']" in run.stdout, run.stderr
 
 
-def test_other_programs_say_that_they_have_no_python(tmp_path):
-    (tmp_path / "net.prototxt").write_text(net_of(layer("Times", ["data"], ["out"], "2")))
-    command = [Path(sys.executable).parent / "caffe", "time", "-model", "net.prototxt"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert run.returncode != 0
-    assert "[layer times (Python)] is written in Python" in run.stderr and "caffe.get_solver" in run.stderr
+def command(*words, folder, **environment):
+    """The command `caffe`, with python_layers.py on the path."""
+    program = Path(sys.executable).parent / "caffe"
+    environment = dict(os.environ, PYTHONPATH=str(Path(__file__).parent), **environment)
+    return subprocess.run(
+        [program, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def drawn_inputs(net):
+    """The net with numbers drawn by its seed, where it has inputs that a program fills."""
+    dummy = 'type: "DummyData" top: "data" top: "target" dummy_data_param { data_filler { type: "gaussian" }'
+    return net.replace('type: "Input" top: "data" top: "target" input_param {', dummy)
+
+
+def test_the_command_trains_what_python_trains(tmp_path):
+    (tmp_path / "net.prototxt").write_text(drawn_inputs(learning_net(True)))
+    (tmp_path / "solver.prototxt").write_text(
+        'net: "net.prototxt" ' + SOLVER.replace("max_iter: 100", "max_iter: 20") + 'snapshot_prefix: "trained"'
+    )
+    run = command("train", "-solver", "solver.prototxt", folder=tmp_path)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stderr.count("Starting Optimization") == 1
+    solver = caffe.get_solver(str(tmp_path / "solver.prototxt"))
+    start = solver.net.params["ip"][0].data.copy()
+    solver.step(20)
+    assert np.abs(solver.net.params["ip"][0].data - start).max() > 0.1
+    trained = caffe.Net(str(tmp_path / "net.prototxt"), str(tmp_path / "trained_iter_20.caffemodel"), caffe.TRAIN)
+    for name, blobs in solver.net.params.items():
+        for ours, theirs in zip(trained.params[name], blobs):
+            np.testing.assert_array_equal(ours.data, theirs.data)
+
+
+def test_the_command_reports_what_a_layer_raises(tmp_path):
+    (tmp_path / "net.prototxt").write_text(net_of(layer("Failing", ["data"], ["out"], "forward:ValueError('no')")))
+    run = command("time", "-model", "net.prototxt", "-iterations", "1", folder=tmp_path)
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1].startswith("caffe: ValueError: [layer failing (Python)]")
+
+
+def test_workers_of_the_command_say_that_they_have_no_python(tmp_path):
+    (tmp_path / "net.prototxt").write_text(drawn_inputs(learning_net(True)))
+    (tmp_path / "solver.prototxt").write_text('net: "net.prototxt" ' + SOLVER)
+    run = command("train", "-solver", "solver.prototxt", "-workers", "2", folder=tmp_path)
+    assert run.returncode == 1
+    assert "(Python)] is written in Python" in run.stderr.splitlines()[-1] and "-workers 1" in run.stderr
 
 
 def test_nets_with_python_layers_run_in_threads(make_net):

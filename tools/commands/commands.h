@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "core/log.h"
 #include "net/net.h"
@@ -21,6 +22,9 @@ Command test_command();
 Command time_command();
 Command plan_command();
 Command device_query_command();
+
+// What `caffe` does with the words after its name; throws what goes wrong.
+void run_command_line(const std::vector<std::string>& arguments);
 
 // ---- flags that several commands have ----
 

@@ -8,6 +8,8 @@
 #include "io/prototxt.h"
 #include "layers/layer.h"
 #include "solvers/update_rule.h"
+#include "tools/commands/commands.h"
+#include "tools/common/command.h"
 
 namespace caffe::python {
 namespace {
@@ -81,6 +83,13 @@ PYBIND11_MODULE(_caffe, module) {
     }();
     return py::bytes(net.SerializeAsString());
   });
+  module.def(
+      "run_command_line",
+      [](const std::vector<std::string>& arguments) {
+        py::gil_scoped_release release;
+        return run_command("caffe", [&] { run_command_line(arguments); });
+      },
+      "What the command `caffe` does with these words; returns its exit code.");
   module.def("set_log_threshold",
              [](int level) { set_log_threshold(static_cast<Severity>(level)); });
   module.def("log", [](const std::string& text) { log_line(Severity::kInfo, "python", 0, text); });
