@@ -20,6 +20,7 @@ import org.apache.spark.sql.{DataFrame, Dataset, Encoders}
 class CaffeModel private[caffe] (override val uid: String, private[caffe] val data: ModelData)
     extends Model[CaffeModel] with CaffeParams with DefaultParamsWritable {
   @transient private var sent: Option[(SparkContext, Broadcast[ModelData])] = None
+  @transient private var trained: Option[Trained] = None
   @transient private lazy val network: NetParameter = NetParameter.parseFrom(data.net)
 
   /** The network's definition, all phases. */
@@ -30,6 +31,15 @@ class CaffeModel private[caffe] (override val uid: String, private[caffe] val da
 
   /** The content of the model file: a .caffemodel, or a .caffemodel.h5. */
   def weights: Array[Byte] = data.weights.clone()
+
+  /** Was this model trained in this program, so that `summary` tells how? */
+  def hasSummary: Boolean = trained.isDefined
+
+  /** How the training went. */
+  def summary: TrainingSummary = new TrainingSummary(trained.getOrElse(throw new IllegalStateException(
+    "this model has no training summary: it was loaded, or made of files")))
+
+  private[caffe] def remember(run: Trained): Unit = trained = Some(run.copy(model = None))
 
   /** Names of the blobs that rows can fill. */
   def inputNames: Array[String] = ServingNet.inputs(network, $(stages).toSeq).map(_.blob).toArray
@@ -83,7 +93,11 @@ class CaffeModel private[caffe] (override val uid: String, private[caffe] val da
     }
   }
 
-  override def copy(extra: ParamMap): CaffeModel = copyValues(new CaffeModel(uid, data), extra).setParent(parent)
+  override def copy(extra: ParamMap): CaffeModel = {
+    val made = copyValues(new CaffeModel(uid, data), extra).setParent(parent)
+    made.trained = trained
+    made
+  }
 
   /** Params as spark.ml writes them, and beside them files that any Caffe can read. */
   override def write: MLWriter = {

@@ -3,7 +3,7 @@ package com.yahoo.ml.caffe
 import org.apache.spark.ml.linalg.{Vector, Vectors}
 import org.apache.spark.sql.expressions.UserDefinedFunction
 import org.apache.spark.sql.functions.udf
-import org.apache.spark.sql.types.{ArrayType, DoubleType, FloatType, LongType, StructField, StructType}
+import org.apache.spark.sql.types.{ArrayType, FloatType, StructField, StructType}
 import org.apache.spark.sql.{DataFrame, Row, SQLContext, SparkSession}
 import org.apache.spark.storage.StorageLevel
 import org.apache.spark.{SparkConf, SparkContext}
@@ -34,11 +34,7 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
    * The last training run, a row for each line that it displayed: iteration, loss, learning_rate, images_per_second, and the
    * shares of time that worker 0 spent waiting_for_data and waiting_for_workers.
    */
-  def trainingCurve: DataFrame = {
-    val columns = TrainingPoint.names.map(StructField(_, DoubleType, nullable = false))
-    val schema = StructType(StructField("iteration", LongType, nullable = false) +: columns)
-    session.createDataFrame(points.map(p => Row.fromSeq(p.iteration +: p.values.map(_._2))).asJava, schema)
-  }
+  def trainingCurve: DataFrame = TrainingSummary.curve(session, points)
 
   private def remember(trained: Trained): Trained = {
     summary = trained.summary
@@ -49,7 +45,7 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
   /** Trains on all workers; the model is written where the source's configuration says. */
   def train[T1, T2](source: DataSource[T1, T2]): Unit = {
     CaffeOnSpark.requireSource(source)
-    remember(new Trainer(sc, source.conf, validate = false, Seq(source)).run())
+    remember(new Trainer(sc, source.conf, validate = false, Seq(source), stopping = None).run())
   }
 
   /**
@@ -59,7 +55,8 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
   def trainWithValidation[T1, T2](sourceTrain: DataSource[T1, T2], sourceValidation: DataSource[T1, T2]): DataFrame = {
     CaffeOnSpark.requireSource(sourceTrain)
     CaffeOnSpark.requireSource(sourceValidation)
-    val trainer = new Trainer(sc, sourceTrain.conf, validate = true, Seq(sourceTrain, sourceValidation))
+    val trainer = new Trainer(sc, sourceTrain.conf, validate = true, Seq(sourceTrain, sourceValidation),
+      EarlyStopping.from(sc.getConf))
     val rounds = remember(trainer.run()).rounds
     val names = rounds.headOption.map(_.outputs.map(_._1)).getOrElse(Nil)
     val schema = StructType(names.map(StructField(_, ArrayType(FloatType, containsNull = false), nullable = false)))

@@ -60,7 +60,7 @@ private[caffe] object NetSource {
   /** The text of a solver's prototxt, with the network of its file inside as net_param. */
   def solverText(pathOrText: String): String = {
     val read =
-      if (isText(pathOrText)) SolverParameter.parseFrom(Messages.parseSolver(pathOrText.getBytes(UTF_8), "solver"))
+      if (isText(pathOrText)) withNet(SolverParameter.parseFrom(Messages.parseSolver(pathOrText.getBytes(UTF_8), "solver")))
       else {
         val files = SolverFiles.read(pathOrText)
         val out = files.solver.toBuilder.clearNet().clearTrainNet().clearTestNet().clearNetParam().clearTestNetParam()
@@ -70,6 +70,14 @@ private[caffe] object NetSource {
       }
     TextFormat.printer().printToString(read)
   }
+
+  /** With the network in place of its path, if it is there; else whoever reads this may have it, or need it not. */
+  private def withNet(solver: SolverParameter): SolverParameter =
+    if (!solver.hasNet || localFile(solver.getNet).isEmpty) solver
+    else {
+      val net = NetParameter.parseFrom(Messages.parseNet(bytes(solver.getNet, "the network"), solver.getNet))
+      solver.toBuilder.clearNet().setNetParam(net).build()
+    }
 
   /** Prototxts have braces, quotes, line breaks or colons before blanks; file names do not. */
   def isText(pathOrText: String): Boolean =

@@ -5,7 +5,7 @@ import com.yahoo.ml.caffe.RowRecord.{Encoded, Field, Floats, Pixels}
 import com.yahoo.ml.caffe.RowValues.ImageShape
 import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.functions.monotonically_increasing_id
-import org.apache.spark.sql.types.{StringType, StructType}
+import org.apache.spark.sql.types.{StringType, StructField, StructType}
 import org.apache.spark.sql.{DataFrame, Row}
 
 import scala.jdk.CollectionConverters._
@@ -41,7 +41,7 @@ private[caffe] abstract class FrameReader(layer: LayerParameter, schema: StructT
   }
 
   /** The column that names a row. */
-  private val id: Option[Int] = Seq("id", "SampleID", "path").flatMap(column(_)).headOption
+  private val id: Option[Int] = FrameReader.Ids.flatMap(column(_)).headOption
 
   /** Does something in each row tell it from others? */
   def namesRows: Boolean = id.isDefined
@@ -60,6 +60,10 @@ private[caffe] abstract class FrameReader(layer: LayerParameter, schema: StructT
     val name = idOf(row)
     RowRecord.named(name)(RowRecord.encode(name, fields(row)))
   }
+}
+
+private[caffe] object FrameReader {
+  val Ids: Seq[String] = Seq("id", "SampleID", "path")
 }
 
 /**
@@ -124,8 +128,19 @@ private[caffe] final class TopsReader(layer: LayerParameter, schema: StructType,
 
   override protected def fields(row: Row): Seq[Field] = tops.toSeq.zip(columns).map { case (top, index) =>
     try top.field(row.get(index))
-    catch { case e: IllegalArgumentException => throw new IllegalArgumentException(s"column ${top.name_}: ${e.getMessage}", e) }
+    catch {
+      case e: IllegalArgumentException => throw new IllegalArgumentException(s"column ${told(schema(index))}: ${e.getMessage}", e)
+    }
   }
+
+  /** What its user calls a column. */
+  private def told(column: StructField): String =
+    if (column.metadata.contains(TopsReader.Column)) column.metadata.getString(TopsReader.Column) else column.name
+}
+
+private[caffe] object TopsReader {
+  /** In a column's metadata: the name that it had before it got that of its top. */
+  val Column = "caffe.column"
 }
 
 /** Samples of an ImageDataSource. */

@@ -22,15 +22,17 @@ private[caffe] final case class TrainJob(
     engineOptions: Map[String, String],
     hadoop: HadoopSettings,
     progress: Option[ProgressChannel.Address],
-    stopping: Option[EarlyStopping]) {
+    stopping: Option[EarlyStopping],
+    returnsModel: Boolean) {
   override def toString: String = s"TrainJob($id, $world workers)" // the secret stays out of logs
 
   def manifestOfModel: Path = new Path(model + Manifest.Suffix)
 }
 
-/** What a worker did. Seconds are of this attempt. */
+/** What a worker did. Seconds are of this attempt. `model` is what worker 0 did not write to a file. */
 private[caffe] final case class WorkerReport(rank: Int, where: String, iterations: Long, records: Long, seconds: Double,
-    dataSeconds: Double, communicationSeconds: Double, rounds: Seq[Round], points: Seq[TrainingPoint])
+    dataSeconds: Double, communicationSeconds: Double, rounds: Seq[Round], points: Seq[TrainingPoint],
+    model: Option[Array[Byte]] = None)
 
 /** Task results as bytes: independent of the serializer that the user chose for Spark. */
 private[caffe] object Results {

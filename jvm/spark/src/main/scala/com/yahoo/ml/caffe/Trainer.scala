@@ -13,10 +13,15 @@ import scala.concurrent.Await
 import scala.concurrent.duration._
 
 /** What a training run gave beside its model. */
-private[caffe] final case class Trained(rounds: Seq[Round], points: Seq[TrainingPoint], summary: Seq[String])
+private[caffe] final case class Trained(rounds: Seq[Round], points: Seq[TrainingPoint], summary: Seq[String], iterations: Long,
+    model: Option[Array[Byte]])
 
-/** The driver's side of a training run. */
-private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boolean, sources: Seq[DataSource[_, _]]) {
+/**
+ * The driver's side of a training run. With `returnsModel` the model is part of the result, and nothing is written: no folder
+ * that all hosts see is needed.
+ */
+private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boolean, sources: Seq[DataSource[_, _]],
+    stopping: Option[EarlyStopping], returnsModel: Boolean = false) {
   import Trainer._
 
   private val storage = new Storage(sc.hadoopConfiguration)
@@ -42,9 +47,9 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
       val reports = submit(job(id, secret, placement, server.map(_.address)), placement)
       server.foreach(_.close())
       val lines = summary(reports)
-      (lines :+ s"Model: $modelPath").foreach(output.line)
+      (lines ++ (if (returnsModel) Nil else Seq(s"Model: $modelPath"))).foreach(output.line)
       output.finish(reports, conf)
-      Trained(reports.head.rounds, reports.head.points, lines)
+      Trained(reports.head.rounds, reports.head.points, lines, reports.head.iterations, reports.head.model)
     } finally {
       server.foreach(_.close())
       output.close()
@@ -87,7 +92,8 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
         (if (conf.resize) Seq("resize" -> "1") else Nil),
       hadoop = new HadoopSettings(sc.hadoopConfiguration),
       progress = progress,
-      stopping = if (validate) EarlyStopping.from(sc.getConf) else None)
+      stopping = if (validate) stopping else None,
+      returnsModel = returnsModel)
   }
 
   /** The layers that are fed with rows, each with its source. In a net that both phases share, a layer of both is one. */

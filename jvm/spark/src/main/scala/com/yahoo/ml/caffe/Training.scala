@@ -45,9 +45,9 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
       }
       if (going && validates(iteration)) validate(iteration, progress)
       uploads.finish()
-      if (first) writeModel(iteration)
+      val model = if (first) writeModel(iteration) else None
       WorkerReport(rank, where, iteration - begin, totals.records, totals.seconds, totals.dataSeconds,
-        totals.communicationSeconds, if (first) rounds.toSeq else Nil, points.toSeq)
+        totals.communicationSeconds, if (first) rounds.toSeq else Nil, points.toSeq, model)
     } finally {
       uploads.close()
       progress.close()
@@ -131,15 +131,19 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
     }
   }
 
-  /** The weights of the best validation round, if training may stop early; else the last ones. */
-  private def writeModel(end: Long): Unit = {
+  /** The weights of the best validation round, if training may stop early; else the last ones. To a file, or as the result. */
+  private def writeModel(end: Long): Option[Array[Byte]] = {
     val target = new Path(job.model)
     val best = stopping.isDefined && Files.exists(bestModel)
     val local = if (best) bestModel else folder.resolve("final-" + target.getName)
     if (!best) solver.snapshot(local.toString, null, null)
-    storage.publish(local, target)
-    val files = Seq(Manifest.describe(local, target.getName))
-    storage.writeText(manifest(end, finished = true, files, rounds.toSeq).text, job.manifestOfModel)
+    if (job.returnsModel) Some(Files.readAllBytes(local))
+    else {
+      storage.publish(local, target)
+      val files = Seq(Manifest.describe(local, target.getName))
+      storage.writeText(manifest(end, finished = true, files, rounds.toSeq).text, job.manifestOfModel)
+      None
+    }
   }
 
   private def manifest(iteration: Long, finished: Boolean, files: Seq[ManifestFile], rounds: Seq[Round]): Manifest = {

@@ -22,8 +22,10 @@ private[caffe] final class TrainingOutput(settings: SparkConf, storage: Storage,
 
   /** A line of worker 0's: text for the terminal, or a marked point or validation round. */
   def line(text: String): Unit =
-    if (!text.startsWith(Training.RoundMark)) println(text)
-    else {
+    if (!text.startsWith(Training.RoundMark)) {
+      println(text)
+      ProgressLog.add(text)
+    } else {
       TrainingPoint.parse(text).foreach { point =>
         TrainingMetrics.current = Some(point)
         record(point.iteration, point.values.map { case (name, value) => s"train/$name" -> value })
