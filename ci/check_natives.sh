@@ -44,6 +44,7 @@ check_contents() {
   for file in "$work"/jar/native/linux-x86_64/libcaffeonspark*.so; do
     check_library "$file" 'caffe_.*|Java_.*|JNI_On(Unl|L)oad' "$beside"
   done
+  check_library "$work/jar/native/linux-x86_64/libcaffe_transport_infiniband.so" 'caffe_transport_entry' "$base"
   for file in "$work"/wheel/caffe/_caffe*.so; do
     check_library "$file" 'PyInit__caffe' "$beside"
   done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the build needs and this machine lacks. Usage: ci/deps.sh [apt] [dnnl] [protobuf] [archives] [python] [lint] [demo]; all but the last two by default.
+# Installs what the build needs and this machine lacks. Usage: ci/deps.sh [apt] [dnnl] [protobuf] [archives] [python] [lint] [demo] [guest]; all but the last three by default.
 # Every step first looks whether its result is there, so that a second run costs about a second.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -157,6 +157,11 @@ install_python() {
 install_lint() {
   install_apt apt-packages-lint.txt
   install_python
+}
+
+# For the virtual machine of ci/infiniband.sh.
+install_guest() {
+  install_apt apt-packages-guest.txt
 }
 
 install_demo() {

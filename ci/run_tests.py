@@ -112,6 +112,7 @@ SUITES = [
         15,
         "tests/python/test_caffeonspark.py",
     ),
+    Suite("infiniband", "ci/infiniband.sh", last_line, 10, "tests/collective/infiniband_test.cpp"),
     Suite("asan", "ci/cpp_tests.sh asan '^(?!collective)'", junit_xml, 40, "tests/engine/*/*_test.cpp"),
     Suite("tsan", "ci/cpp_tests.sh tsan '^(collective|data)'", junit_xml, 15, "tests/collective/*_test.cpp"),
     Suite("fuzz", "ci/fuzz.sh", last_line, 10, "tests/fuzz/*_fuzz.cpp"),

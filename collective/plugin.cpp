@@ -104,9 +104,18 @@ class PluginTransport : public Transport {
   void* transport_ = nullptr;
 };
 
+// Where this library lies: those that are shipped with it lie there, too.
+std::string own_folder() {
+  Dl_info self{};
+  if (dladdr(reinterpret_cast<void*>(&own_folder), &self) == 0 || !self.dli_fname) return "";
+  const std::string file = self.dli_fname;
+  const size_t slash = file.rfind('/');
+  return slash == std::string::npos ? "" : file.substr(0, slash);
+}
+
 std::vector<std::string> folders(const std::string& path) {
   const char* more = std::getenv("CAFFE_TRANSPORT_PATH");
-  std::istringstream parts(path + ":" + (more ? more : ""));
+  std::istringstream parts(path + ":" + (more ? more : "") + ":" + own_folder());
   std::vector<std::string> all;
   for (std::string folder; std::getline(parts, folder, ':');) {
     if (!folder.empty()) all.push_back(folder);

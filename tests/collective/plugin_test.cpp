@@ -87,7 +87,7 @@ TEST(PluginProcesses, RanksWithDifferentTransportsRefuseEachOther) {
 
 TEST(PluginLoading, SaysWhereItLooked) {
   EXPECT_THAT(error_of("pigeons", "/nowhere:/here"),
-              AllOf(HasSubstr("there is no libcaffe_transport_pigeons.so in /nowhere, /here"),
+              AllOf(HasSubstr("there is no libcaffe_transport_pigeons.so in /nowhere, /here, "),
                     HasSubstr("built in: tcp")));
 }
 
