@@ -7,7 +7,8 @@ namespace caffe {
 namespace {
 
 // Row x of a learned table (input_dim x num_output), plus a bias, for every index x of the bottom.
-// What InnerProduct gives for one-hot inputs. The indices have no gradient.
+// What InnerProduct gives for one-hot inputs. The indices have no gradient. The index -1, with
+// which sentences are filled up, is no word: zeros, plus the bias.
 class EmbedLayer : public PortableLayer<EmbedLayer> {
  public:
   using PortableLayer::PortableLayer;
@@ -34,14 +35,18 @@ class EmbedLayer : public PortableLayer<EmbedLayer> {
     const auto& p = param().embed_param();
     const int64_t count = bottom[0]->count(), outputs = p.num_output();
     const T* index = bottom[0]->data_as<T>();
-    for (int64_t i = 0; i < count; ++i) checked_index(*this, index[i], p.input_dim(), i);
+    for (int64_t i = 0; i < count; ++i) {
+      if (index[i] != kNoWord) checked_index(*this, index[i], p.input_dim(), i);
+    }
     const T* weights = blobs()[0]->data_as<T>();
     const T* bias = p.bias_term() ? blobs()[1]->data_as<T>() : nullptr;
     T* y = top[0]->overwrite_data<T>();
     for_each_heavy(count, [=](int64_t i) {
-      const T* row = weights + static_cast<int64_t>(index[i]) * outputs;
-      for (int64_t j = 0; j < outputs; ++j)
-        y[i * outputs + j] = row[j] + (bias == nullptr ? T{0} : bias[j]);
+      const auto word = static_cast<int64_t>(index[i]);
+      const T* row = word == kNoWord ? nullptr : weights + word * outputs;
+      for (int64_t j = 0; j < outputs; ++j) {
+        y[i * outputs + j] = (row == nullptr ? T{0} : row[j]) + (bias == nullptr ? T{0} : bias[j]);
+      }
     });
   }
 
@@ -57,7 +62,9 @@ class EmbedLayer : public PortableLayer<EmbedLayer> {
       for_each_heavy((outputs + kColumns - 1) / kColumns, [=](int64_t block) {
         const int64_t first = block * kColumns, last = std::min(first + kColumns, outputs);
         for (int64_t i = 0; i < count; ++i) {
-          T* row = gradient + static_cast<int64_t>(index[i]) * outputs;
+          const auto word = static_cast<int64_t>(index[i]);
+          if (word == kNoWord) continue;
+          T* row = gradient + word * outputs;
           for (int64_t j = first; j < last; ++j) row[j] += dy[i * outputs + j];
         }
       });
@@ -69,6 +76,9 @@ class EmbedLayer : public PortableLayer<EmbedLayer> {
           [=](int64_t j, double total) { gradient[j] += static_cast<T>(total); });
     }
   }
+
+ private:
+  static constexpr int kNoWord = -1;
 };
 
 CAFFE_REGISTER_LAYER(Embed, EmbedLayer);

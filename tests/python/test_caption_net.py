@@ -2,6 +2,7 @@
 
 import caffe
 import numpy as np
+import pytest
 
 STEPS, STREAMS, WORDS, FIXED = 5, 4, 9, 6
 NET = f"""
@@ -45,3 +46,25 @@ def test_learns_captions(tmp_path, monkeypatch):
     assert float(net.blobs["loss"].data) < 0.02 * first
     predicted = net.blobs["scores"].data.argmax(axis=2)
     assert (predicted == target)[target >= 0].all()
+
+
+def test_minus_one_is_no_word(tmp_path):
+    """What fills a sentence up behind its end counts as zeros, and teaches nothing."""
+    (tmp_path / "caption.prototxt").write_text("force_backward: true\n" + NET)
+    net = caffe.Net(str(tmp_path / "caption.prototxt"), caffe.TRAIN)
+    words = np.random.default_rng(2).integers(0, WORDS, (STEPS, STREAMS))
+    words[3:, 1] = -1
+    net.blobs["words"].data[...] = words
+    net.blobs["cont"].data[1:] = 1
+    net.forward()
+    table, embedded = net.params["embed"][0].data, net.blobs["embedded"].data
+    no_word = words == -1
+    assert (embedded[no_word] == net.params["embed"][1].data).all()
+    np.testing.assert_allclose(embedded[~no_word], table[words[~no_word]] + net.params["embed"][1].data, rtol=1e-6)
+    net.backward()
+    expected = np.zeros_like(table)
+    np.add.at(expected, words[~no_word], net.blobs["embedded"].diff[~no_word])
+    np.testing.assert_allclose(net.params["embed"][0].diff, expected, rtol=1e-4, atol=1e-6)
+    net.blobs["words"].data[0, 0] = -2
+    with pytest.raises(caffe.CaffeError, match="found index -2 at position 0"):
+        net.forward()
