@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame
 
 from caffeonspark._api import CaffeError, _errors, _package
 
-__all__ = ["CaffeModel"]
+__all__ = ["CaffeCaptioner", "CaffeModel"]
 
 
 def _context() -> SparkContext:
@@ -156,6 +156,59 @@ class CaffeModel(JavaModel, _CaffeParams, _Readable, JavaMLWritable):
     def inputNames(self) -> list[str]:  # noqa: N802
         """The blobs that rows can fill."""
         return list(self._call_java("inputNames"))
+
+    def transform(self, dataset: DataFrame, params: Any = None) -> DataFrame:
+        with _errors():
+            return super().transform(dataset, params)
+
+
+@_with_accessors
+class CaffeCaptioner(JavaModel, HasFeaturesCol, _Readable, JavaMLWritable):
+    """Says in words what a vector of features means, as LRCN's networks do. `transform` keeps all columns and answers
+    every row once, in order; null features give a null. Made by CaffeCaptioner.fromCaffe or CaffeCaptioner.load."""
+
+    captionCol = _param("captionCol", "column for the sentence", TypeConverters.toString)  # noqa: N815
+    maxLength = _param(  # noqa: N815
+        "maxLength", "words after which a sentence ends at the latest", TypeConverters.toInt
+    )
+    batchSize = _param("batchSize", "sentences that are made together", TypeConverters.toInt)  # noqa: N815
+    wordBlob = _param(  # noqa: N815
+        "wordBlob", "the network's input for the word before", TypeConverters.toString
+    )
+    contBlob = _param(  # noqa: N815
+        "contBlob", "the network's input that says whether a sentence goes on", TypeConverters.toString
+    )
+    featuresBlob = _param(  # noqa: N815
+        "featuresBlob", "the network's input for the features", TypeConverters.toString
+    )
+    threads = _param("threads", "compute threads of a task; 0: as many as the task has cores", TypeConverters.toInt)
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self._setDefault(
+            captionCol="caption",
+            maxLength=20,
+            batchSize=100,
+            wordBlob="input_sentence",
+            contBlob="cont_sentence",
+            featuresBlob="image_features",
+            threads=0,
+        )
+
+    @classmethod
+    def fromCaffe(  # noqa: N802
+        cls, net: str, weights: str, vocabulary: str, **params: Any
+    ) -> "CaffeCaptioner":
+        """`net` is a prototxt for one step of time, its path or its text; `weights` the path of a model file;
+        `vocabulary` what Vocab.save or CocoDataSetConverter wrote. Keywords are Params."""
+        with _errors():
+            java = _java("CaffeCaptioner").fromCaffe(net, weights, vocabulary)
+        return cls._from_java(java)._set(**params)
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """The words that it knows, the most frequent first."""
+        return list(self._java_obj.vocabulary())
 
     def transform(self, dataset: DataFrame, params: Any = None) -> DataFrame:
         with _errors():

@@ -4,10 +4,13 @@
     from com.yahoo.ml.caffe.Config import Config
     from com.yahoo.ml.caffe.DataSource import DataSource
     from com.yahoo.ml.caffe.RegisterContext import registerContext
+    from com.yahoo.ml.caffe.DisplayUtils import show_df, show_network
+    from com.yahoo.ml.caffe.tools.DFConversions import DFConversions, show_captions
+    from com.yahoo.ml.caffe.tools.Vocab import Vocab
 
 Spark finds the Python side of a saved stage by its Scala name, so the stages of caffeonspark.ml are here too.
 """
 
-from caffeonspark.ml import CaffeModel
+from caffeonspark.ml import CaffeCaptioner, CaffeModel
 
-__all__ = ["CaffeModel"]
+__all__ = ["CaffeCaptioner", "CaffeModel"]

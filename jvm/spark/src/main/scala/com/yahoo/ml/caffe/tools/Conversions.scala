@@ -44,9 +44,9 @@ object Conversions {
   }
 
   /**
-   * The same with the caption as arrays of `captionLength` numbers: input_sentence begins with 0, cont_sentence is 0
-   * where a sentence begins and behind its end, else 1, and target_sentence ends with 0 and goes on with -1, which a loss
-   * ignores. A longer caption is cut.
+   * The same with the caption as arrays of `captionLength` numbers: input_sentence begins with 0, cont_sentence with 0 and
+   * then is 1, and target_sentence ends with 0. Behind the sentence's end all three are -1, which Embed takes for no word
+   * and a loss ignores. A longer caption is cut.
    */
   def ImageCaption2Embedding(imageRootPath: String, df: DataFrame, vocab: Vocab, captionLength: Int): DataFrame = {
     if (captionLength < 2) throw new IllegalArgumentException(s"-captionLength must be at least 2, not $captionLength")
@@ -54,10 +54,10 @@ object Conversions {
     val words = udf { (caption: String) =>
       sentence2Words(caption).map(numbers.getOrElse(_, Vocab.UNKNOWN_ID)).take(captionLength - 1).toSeq
     }
-    // What follows the input's end is 0, not -1: it is an index into a table of words.
-    val input = udf((ids: scala.collection.Seq[Int]) => (Vocab.START_END_ID +: ids).padTo(captionLength, Vocab.START_END_ID).toSeq)
-    val continued = udf((ids: scala.collection.Seq[Int]) => (0 +: ids.map(_ => 1)).padTo(captionLength, 0).toSeq)
-    val target = udf((ids: scala.collection.Seq[Int]) => (ids :+ Vocab.START_END_ID).padTo(captionLength, Vocab.NO_TOKEN).toSeq)
+    def padded(numbers: scala.collection.Seq[Int]): Seq[Int] = numbers.padTo(captionLength, Vocab.NO_TOKEN).toSeq
+    val input = udf((ids: scala.collection.Seq[Int]) => padded(Vocab.START_END_ID +: ids))
+    val continued = udf((ids: scala.collection.Seq[Int]) => padded(0 +: ids.map(_ => 1)))
+    val target = udf((ids: scala.collection.Seq[Int]) => padded(ids :+ Vocab.START_END_ID))
     val images = imageColumn(imageRootPath, df)
     df.withColumn("ids", words(col("caption"))).select(col("id").cast("string").as("id"),
       images.as("data"), lit(0).as("label"), input(col("ids")).as("input_sentence"),

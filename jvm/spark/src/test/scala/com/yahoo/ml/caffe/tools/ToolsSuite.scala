@@ -99,8 +99,8 @@ class ToolsSuite extends SparkTest {
 
           val embedded = Conversions.ImageCaption2Embedding(s"file:$folder", images, vocab, 6).orderBy("id").collect()
           def numbers(row: Int, column: String): Seq[Int] = embedded(row).getAs[scala.collection.Seq[Int]](column).toSeq
-          assert(numbers(0, "input_sentence") == Seq(0, 2, 3, 2, 4, 0))
-          assert(numbers(0, "cont_sentence") == Seq(0, 1, 1, 1, 1, 0))
+          assert(numbers(0, "input_sentence") == Seq(0, 2, 3, 2, 4, -1))
+          assert(numbers(0, "cont_sentence") == Seq(0, 1, 1, 1, 1, -1))
           assert(numbers(0, "target_sentence") == Seq(2, 3, 2, 4, 0, -1))
           assert(embedded(0).getStruct(1).getAs[Array[Byte]]("image").sameElements(Files.readAllBytes(folder.resolve("a.png"))))
           val cut = Conversions.ImageCaption2Embedding(s"file:$folder", images, vocab, 3).orderBy("id").collect()

@@ -1,0 +1,3 @@
+from caffeonspark.tools import Vocab
+
+__all__ = ["Vocab"]

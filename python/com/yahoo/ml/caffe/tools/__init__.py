@@ -1,0 +1,1 @@
+"""DFConversions and Vocab, each in a module of its own as before."""
