@@ -1,4 +1,5 @@
-"""Writes docs/reference/layers.md and solver.md from the comments of caffe.proto, the layers and the solvers.
+"""Writes layers.md, solver.md and config.md of docs/reference from the comments of caffe.proto, the layers, the solvers
+and Config.scala, and checks that flags.md names every flag of spark-submit.
 
 usage: docs.py [--check]     --check writes nothing and exits 1 where a file is not what would be written
 """
@@ -251,9 +252,69 @@ def solver_page(messages):
     return "\n".join(parts)
 
 
+# ---- Spark ----
+
+SCALA = ROOT / "jvm/spark/src/main/scala/com/yahoo/ml/caffe"
+PROPERTY = re.compile(r"^  (?:/\*\* (.*?) \*/\n  )?(var|def) (\w+): ([\w\[\]]+) =[ \n]+(.+)$", re.MULTILINE)
+
+
+def config_page():
+    """The properties of Config, with the flags of the same meaning."""
+    read = (SCALA / "Config.scala").read_text()
+    text = read[: read.index("private[caffe] def spark:")]
+    parts = [f"# Config\n{NOTE}"]
+    parts.append(
+        "What a job does, as properties of `com.yahoo.ml.caffe.Config` (Scala) and `caffeonspark.Config` (Python):\n"
+        '`config.modelPath` reads one, `config.modelPath = "…"` sets it. Flags: [flags.md](flags.md).\n'
+    )
+    rows = ["| property | type | default | flag | meaning |", "|---|---|---|---|---|"]
+    for about, kind, name, scala, default in PROPERTY.findall(text):
+        if not about:
+            raise SystemExit(f"{SCALA}/Config.scala: {name} has no comment above it, which would be its description")
+        settable = kind == "var" or f"def {name}_=(" in text
+        flag = re.search(rf'flags\.\w+\("(\w+)"\)\.foreach\({name} = _\)|\b{name} = flags\.has\("(\w+)"\)', read)
+        flag = SPECIAL.get(name, flag and (flag[1] or flag[2]))
+        plain = kind == "var" and default != "_"
+        shown = DEFAULTS.get(name, default if plain else "") if settable else "read only"
+        rows.append(
+            f"| `{name}` | {escaped(scala)} | {escaped(shown)} | {f'`-{flag}`' if flag else ''} | {escaped(about)} |"
+        )
+    parts.append("\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+# Flags that Config reads in a way of its own, and defaults that are not in the property's line.
+SPECIAL = {
+    "protoFile": "conf",
+    "isTest": "test",
+    "isFeature": "features",
+    "clusterSize": "clusterSize",
+    "connection": "connection",
+}
+DEFAULTS = {
+    "label": '"label"',
+    "devices": "1",
+    "connection": "2",
+    "clusterSize": "1",
+    "isTest": "false",
+    "isFeature": "false",
+}
+
+
+def missing_flags():
+    """Flags that the program knows and flags.md does not name."""
+    lists = re.findall(r"val (?:withValue|switches) = Seq\((.*?)\)", (SCALA / "Flags.scala").read_text(), re.DOTALL)
+    known = re.findall(r'"(\w+)"', "".join(lists))
+    page = (ROOT / "docs/reference/flags.md").read_text()
+    return [flag for flag in known if f"`-{flag}`" not in page]
+
+
 def main():
+    if missing := missing_flags():
+        print(f"docs/reference/flags.md does not describe {', '.join('-' + flag for flag in missing)}")
+        return 1
     messages = read_proto((ROOT / PROTO).read_text())
-    pages = {"layers.md": layers_page(messages), "solver.md": solver_page(messages)}
+    pages = {"layers.md": layers_page(messages), "solver.md": solver_page(messages), "config.md": config_page()}
     stale = []
     for name, text in pages.items():
         path = ROOT / "docs/reference" / name

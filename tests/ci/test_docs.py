@@ -27,6 +27,14 @@ def test_the_reference_is_up_to_date():
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_every_flag_has_a_property_and_a_description(docs):
+    text = (docs.SCALA / "Flags.scala").read_text()
+    known = set(re.findall(r'"(\w+)"', text[text.index("val withValue") : text.index("val known")]))
+    assert len(known) > 20
+    assert set(re.findall(r"\| `-(\w+)` \|", docs.config_page())) == known
+    assert docs.missing_flags() == []
+
+
 def test_every_layer_type_has_a_section():
     import caffe
 

@@ -67,6 +67,7 @@ class Config(@transient private val sc: SparkContext) extends Serializable {
     testNetBytes = read.testNet.toByteArray
   }
 
+  /** The solver as its file has it. */
   def solverParameter: SolverParameter = parsedSolver
 
   /** The network as its file has it, all phases. */
@@ -80,6 +81,7 @@ class Config(@transient private val sc: SparkContext) extends Serializable {
   /** Index of the data layer of the TEST phase, -1 if there is none. */
   def test_data_layer_id: Int = Nets.dataLayer(testNetParam, Nets.testState(solverParameter, testNetParam))
 
+  /** Test a model? Takes the place of isFeature. */
   def isTest: Boolean = test_
 
   def isTest_=(on: Boolean): Unit = {
@@ -88,6 +90,7 @@ class Config(@transient private val sc: SparkContext) extends Serializable {
     if (on) feature_ = false
   }
 
+  /** Extract features? Takes the place of isTest. */
   def isFeature: Boolean = feature_
 
   def isFeature_=(on: Boolean): Unit = {
