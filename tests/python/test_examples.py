@@ -1,10 +1,13 @@
-"""The scripts of examples/ that need no Spark run from a checkout and do what their READMEs say."""
+"""The scripts of examples/ run from a checkout and do what their READMEs say."""
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import nbclient
+import nbformat
 import numpy as np
 import pytest
 
@@ -33,3 +36,37 @@ def test_fine_tuning_digits(tmp_path, pictures):
     found = {path.name for path in (tmp_path / "out").glob("*.png")}
     assert found == ({"losses.png", "filters.png", "saliency.png"} if pictures else set())
     assert pictures or "matplotlib is not installed" in run.stdout
+
+
+def test_the_notebook_that_looks_inside(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIGITS", str(EXAMPLES.parent / "tests" / "golden" / "e2e_digits"))
+    stored = nbformat.read(EXAMPLES / "notebooks" / "look_inside.ipynb", as_version=4)
+    run = nbformat.from_dict(stored)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(run, timeout=180, kernel_name="python3", resources=resources).execute()
+
+    def shown(notebook):
+        outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+        text = "".join(out.get("text", "") for out in outputs)
+        clean, tuned, fresh = map(
+            float, re.search(r"pictures ([\d.]+); .* ([\d.]+), from nothing ([\d.]+)", text).groups()
+        )
+        assert tuned > 0.8 and tuned > fresh and tuned > clean
+        return sum("image/png" in out.get("data", {}) for out in outputs)
+
+    assert shown(run) == shown(stored) == 3
+
+
+@pytest.mark.spark
+def test_mnist_with_two_workers(tmp_path):
+    mnist = Path(os.environ.get("CAFFE_TEST_DATA", "")) / "mnist"
+    if not (mnist / "train-images-idx3-ubyte.gz").exists():
+        pytest.skip("MNIST is not there: CAFFE_TEST_DATA names no folder with mnist/")
+    environment = dict(os.environ, CAFFE_BUILD_DIR=str(tmp_path), ITERATIONS="300")
+    command = [EXAMPLES / "mnist" / "run.sh", mnist, "2"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert float(re.search(r"^accuracy: ([\d.]+)", run.stdout, re.MULTILINE)[1]) > 0.97
+    command[1] = tmp_path
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 1 and "error: no train-images-idx3-ubyte.gz in" in run.stderr
