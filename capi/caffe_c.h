@@ -124,6 +124,8 @@ CAFFE_C_API void caffe_comm_free(caffe_comm* comm);
  *   state             .solverstate[.h5] to resume from; with weights, those replace its learned_net
  *   continue_data     1: the record position goes on where the state stopped; 0 (default): at
  *                     record 0, as Caffe
+ *   first_batch       with continue_data: batches of this rank before it, where the number of ranks
+ *                     has changed since the state was written
  *   shuffle           1: each epoch is a new permutation of the records
  *   seed              overrides random_seed
  *   resize            1: images of rows are resized to the size that their layer gives

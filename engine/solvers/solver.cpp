@@ -80,7 +80,9 @@ void Solver::create_nets() {
   NetParameter net = training_net(param_);
   net.mutable_state()->MergeFrom(param_.train_state());
   NetOptions options = net_options(TRAIN);
-  if (options_.continue_data) options.data.first_batch = iter_ * param_.iter_size();
+  if (options_.continue_data) {
+    options.data.first_batch = options_.first_batch.value_or(iter_ * param_.iter_size());
+  }
   CAFFE_LOG_INFO("Creating training net.");
   net_ = std::make_shared<Net>(net, options);
   create_test_nets();

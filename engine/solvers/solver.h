@@ -23,6 +23,9 @@ struct SolverOptions {
   bool shuffle = false;
   // The record position goes on where `state` stopped; otherwise at the first record, as in Caffe.
   bool continue_data = false;
+  // With continue_data: batches of this rank before it, where they are not iter * iter_size because
+  // the number of ranks has changed.
+  std::optional<int64_t> first_batch;
   bool resize = false;   // DataOptions::resize
   int data_threads = 1;  // per data layer
   std::string weights;   // comma-separated files to start from

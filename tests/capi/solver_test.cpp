@@ -109,6 +109,24 @@ TEST(Solver, GoesOnFromASnapshotAsIfItHadNotStopped) {
   EXPECT_TRUE(snapshot(whole, digits.scratch, "a") == snapshot(resumed, digits.scratch, "b"));
 }
 
+TEST(Solver, GoesOnAtTheBatchThatIsNamed) {
+  const Digits digits;
+  const SolverHandle whole = make_solver(solver_text(digits), "threads=1");
+  step(whole, 2);
+  snapshot(whole, digits.scratch, "half");
+  const std::string state = "threads=1\nstate=" + digits.scratch.path("half.solverstate");
+  const auto trained = [&](const std::string& more, const char* name) {
+    const SolverHandle solver = make_solver(solver_text(digits), state + more);
+    step(solver, 1);
+    return snapshot(solver, digits.scratch, name);
+  };
+  const auto plain = trained("", "plain");
+  EXPECT_TRUE(trained("\ncontinue_data=1\nfirst_batch=0", "a") == plain);
+  EXPECT_FALSE(trained("\ncontinue_data=1\nfirst_batch=1", "b") == plain);
+  EXPECT_TRUE(trained("\ncontinue_data=1\nfirst_batch=2", "c") ==
+              trained("\ncontinue_data=1", "d"));
+}
+
 TEST(Solver, StartsAtTheFirstRecordAfterAPlainRestore) {
   const Digits digits;
   const SolverHandle whole = make_solver(solver_text(digits), "threads=1");

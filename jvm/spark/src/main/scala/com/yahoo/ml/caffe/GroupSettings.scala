@@ -32,7 +32,7 @@ private[caffe] object GroupSettings {
 
   /** The options of caffe_comm_create. */
   def options(conf: SparkConf, transport: String): Map[String, String] = {
-    val wire = conf.get(Wire, Wires.head)
+    val wire = conf.get(Wire, "float32")
     if (!Wires.contains(wire)) throw new IllegalArgumentException(s"$Wire must be ${Wires.mkString(" or ")}, not $wire")
     val heartbeat = millis(conf, Heartbeat, "1s")
     val silence = millis(conf, Silence, "25s")

@@ -13,10 +13,13 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.security.DigestInputStream;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.time.Duration;
 import java.util.HexFormat;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.UUID;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The library files: out of the jar into a cache on this host, keyed by their content, so that all JVMs of a host share
@@ -25,6 +28,11 @@ import java.util.UUID;
 final class NativeFiles {
   /** System property: the folder of the cache; java.io.tmpdir by default. */
   static final String CACHE_PROPERTY = "caffe.native.cache";
+
+  /** Other versions stay for so long after the last process that used them. */
+  private static final Duration UNUSED_VERSION = Duration.ofDays(7);
+
+  private static final Logger LOG = LoggerFactory.getLogger(NativeFiles.class);
 
   /** The list of the libraries in the jar: "SHA-256 *name" a line. */
   static final String INDEX = "index";
@@ -85,11 +93,23 @@ final class NativeFiles {
     String prefix = "native/" + platform + "/";
     Map<String, String> digests = readIndex(loader, prefix);
     Path target = root.resolve(key(digests));
-    if (Files.isDirectory(target)) {
-      return target;  // it was renamed into place complete
+    if (!Files.isDirectory(target)) {  // it is renamed into place complete
+      unpackTo(loader, prefix, digests, root, target);
     }
+    try {
+      InUse.shared(target);  // as long as this process lives
+      InUse.clean(root, "", UNUSED_VERSION);
+    } catch (IOException e) {
+      LOG.debug("{} is used without a mark: {}", target, e.toString());  // a cache that only its owner can write
+    }
+    return target;
+  }
+
+  private static void unpackTo(ClassLoader loader, String prefix, Map<String, String> digests, Path root, Path target)
+      throws IOException {
     Path work = root.resolve(".unpack-" + UUID.randomUUID());
     Files.createDirectory(work);
+    InUse mark = InUse.alone(work);
     try {
       for (Map.Entry<String, String> entry : digests.entrySet()) {
         copyChecked(loader, prefix + entry.getKey(), entry.getValue(), work.resolve(entry.getKey()));
@@ -101,8 +121,8 @@ final class NativeFiles {
           throw e;
         }
       }
-      return target;
     } finally {
+      mark.close();
       deleteFolder(work);
     }
   }

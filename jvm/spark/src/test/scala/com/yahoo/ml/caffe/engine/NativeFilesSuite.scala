@@ -26,7 +26,8 @@ class NativeFilesSuite extends AnyFunSuite {
     } finally Storage.delete(folder)
   }
 
-  private def names(folder: Path): Seq[String] = Files.list(folder).iterator.asScala.map(_.getFileName.toString).toSeq.sorted
+  private def names(folder: Path): Seq[String] =
+    Files.list(folder).iterator.asScala.map(_.getFileName.toString).filter(_ != ".in-use").toSeq.sorted
 
   test("the libraries are unpacked once, under a name made of their content") {
     withJar { (loader, natives, cache) =>
@@ -49,6 +50,29 @@ class NativeFilesSuite extends AnyFunSuite {
       val folders = threads.invokeAll(all.asJava, 60, TimeUnit.SECONDS).asScala.map(_.get).toSet
       threads.shutdown()
       assert(folders.size == 1 && names(cache).length == 1)
+    }
+  }
+
+  test("folders that nobody uses any more are deleted, others are not") {
+    withJar { (_, _, cache) =>
+      def folder(name: String): Path = Files.createDirectory(cache.resolve(name))
+      val mine = InUse.alone(folder("x-mine"))
+      InUse.alone(folder("x-closed")).close()
+      InUse.alone(folder("other")).close()
+      folder("x-new")
+      // Another process holds x-theirs until it is killed.
+      val lock = s"import fcntl, time; f = open('$cache/x-theirs/.in-use', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('locked', flush=True); time.sleep(60)"
+      folder("x-theirs")
+      val holder = new ProcessBuilder("python3", "-c", lock).start()
+      assert(holder.inputReader().readLine() == "locked")
+      InUse.clean(cache, "x-", java.time.Duration.ZERO)
+      assert(names(cache) == Seq("other", "x-mine", "x-new", "x-theirs"))
+      holder.destroyForcibly().waitFor()
+      InUse.clean(cache, "x-", java.time.Duration.ofDays(1))
+      assert(names(cache).contains("x-theirs"))
+      InUse.clean(cache, "x-", java.time.Duration.ZERO)
+      assert(names(cache) == Seq("other", "x-mine", "x-new"))
+      mine.close()
     }
   }
 
