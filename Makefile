@@ -1,5 +1,5 @@
 # Each line runs a script of ci/, which says what it does; README.md lists them.
-.PHONY: build test test-fast demo bench format lint docs clean help
+.PHONY: build test test-fast demo bench format lint docs images clean help
 
 help:
 	@echo "make demo        build, then train, test and use a net on two Spark executors"
@@ -7,7 +7,8 @@ help:
 	@echo "make build       install what is missing, then fill dist/ and .venv"
 	@echo "make bench       compare training speed with the reference"
 	@echo "make format lint write the code style; check style and dependencies"
-	@echo "make docs        write docs/reference/layers.md and solver.md from the sources"
+	@echo "make docs        write layers.md, solver.md and config.md of docs/reference from the sources"
+	@echo "make images      build the container images of docker/"
 	@echo "make clean       remove build/, dist/ and .venv"
 
 build:
@@ -26,5 +27,7 @@ lint:
 	@ci/lint.sh
 docs:
 	@python3 ci/docs.py
+images: build
+	@docker/build.sh
 clean:
 	@ci/clean.sh

@@ -8,7 +8,9 @@ say "lint: direction of includes"
 say "lint: generated reference"
 "$VENV/bin/python" ci/docs.py --check
 say "lint: shell scripts"
-shellcheck ci/*.sh .ci/run
+shellcheck ci/*.sh .ci/run docker/*.sh examples/*/*.sh tests/images/*.sh
+say "lint: docker/Dockerfile"
+"$VENV/bin/hadolint" docker/Dockerfile
 say "lint: Python"
 mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.py' ':!tests/golden/*')
 "$VENV/bin/ruff" check "${scripts[@]}"
