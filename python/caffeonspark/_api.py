@@ -11,6 +11,7 @@ from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import DataFrame, SparkSession
 
 from caffeonspark._jar import jar_path
+from caffeonspark._progress import shown
 
 Spark = SparkSession | SparkContext
 
@@ -149,16 +150,18 @@ class CaffeOnSpark:
         self._session = spark if isinstance(spark, SparkSession) else SparkSession(context)
         with _errors():
             self._java = _package(context).CaffeOnSpark(context._jsc.sc())
+            self._log = _package(context).ProgressLog
 
     def train(self, source: JavaObject) -> None:
         """Trains; the model is written where the source's configuration says."""
         with _errors():
-            self._java.train(source)
+            shown(self._log, lambda: self._java.train(source))
 
     def trainWithValidation(self, sourceTrain: JavaObject, sourceValidation: JavaObject) -> DataFrame:  # noqa: N802, N803
         """Trains; one row per validation round, one column of floats per output of the test net."""
         with _errors():
-            return DataFrame(self._java.trainWithValidation(sourceTrain, sourceValidation), self._session)
+            rounds = shown(self._log, lambda: self._java.trainWithValidation(sourceTrain, sourceValidation))
+            return DataFrame(rounds, self._session)
 
     @property
     def trainingSummary(self) -> list[str]:  # noqa: N802

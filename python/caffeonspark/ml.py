@@ -1,26 +1,30 @@
-"""A stage for spark.ml: CaffeModel answers rows with a network.
+"""Stages for spark.ml: CaffeEstimator learns a network, CaffeModel answers rows with one.
 
     import caffeonspark
-    from caffeonspark.ml import CaffeModel
+    from caffeonspark.ml import CaffeEstimator, CaffeModel
 
-    model = CaffeModel.fromCaffe("deploy.prototxt", "lenet.caffemodel").setFeaturesCol("image").setOutputs(["prob"])
-    answered = model.transform(pictures)  # every row, every column, and "prob"
+    model = CaffeEstimator(solver="lenet_solver.prototxt", featuresCol="image", base_lr=0.01).fit(labelled)
+    answered = model.transform(pictures)  # every row, every column, and the network's answer
 
-It is the Scala class of the same name, with the same Params; it goes into Pipelines, and is saved and loaded with them.
+Both are the Scala classes of the same name, with the same Params; they go into Pipelines and CrossValidators, and are
+saved and loaded with them.
 """
 
+from pathlib import Path
 from typing import Any
 
+from google.protobuf import text_format
 from pyspark import SparkContext
 from pyspark.ml.param import Param, Params, TypeConverters
-from pyspark.ml.param.shared import HasFeaturesCol
+from pyspark.ml.param.shared import HasFeaturesCol, HasLabelCol, HasMaxIter, HasValidationIndicatorCol
 from pyspark.ml.util import JavaMLReadable, JavaMLReader, JavaMLWritable
-from pyspark.ml.wrapper import JavaModel
-from pyspark.sql import DataFrame
+from pyspark.ml.wrapper import JavaEstimator, JavaModel
+from pyspark.sql import DataFrame, SparkSession
 
 from caffeonspark._api import CaffeError, _errors, _package
+from caffeonspark._progress import shown
 
-__all__ = ["CaffeCaptioner", "CaffeModel"]
+__all__ = ["CaffeCaptioner", "CaffeEstimator", "CaffeModel", "TrainingSummary"]
 
 
 def _context() -> SparkContext:
@@ -157,6 +161,18 @@ class CaffeModel(JavaModel, _CaffeParams, _Readable, JavaMLWritable):
         """The blobs that rows can fill."""
         return list(self._call_java("inputNames"))
 
+    @property
+    def hasSummary(self) -> bool:  # noqa: N802
+        """Whether this model was trained in this program, so that `summary` tells how."""
+        return self._call_java("hasSummary")
+
+    @property
+    def summary(self) -> "TrainingSummary":
+        """How the training went."""
+        if not self.hasSummary:
+            raise CaffeError("this model has no training summary: it was loaded, or made of files")
+        return TrainingSummary(self._java_obj.summary())
+
     def transform(self, dataset: DataFrame, params: Any = None) -> DataFrame:
         with _errors():
             return super().transform(dataset, params)
@@ -213,3 +229,181 @@ class CaffeCaptioner(JavaModel, HasFeaturesCol, _Readable, JavaMLWritable):
     def transform(self, dataset: DataFrame, params: Any = None) -> DataFrame:
         with _errors():
             return super().transform(dataset, params)
+
+
+class TrainingSummary:
+    """How the training of a CaffeModel went."""
+
+    def __init__(self, java: Any):
+        self._java = java
+
+    @property
+    def iterations(self) -> int:
+        """Iterations that were done; fewer than max_iter where training stopped early."""
+        return self._java.iterations()
+
+    @property
+    def curve(self) -> DataFrame:
+        """A row for each line that was displayed: iteration, loss, learning_rate, images_per_second, and the shares of
+        time that worker 0 spent waiting_for_data and waiting_for_workers."""
+        return DataFrame(self._java.curve(), SparkSession.active())
+
+    @property
+    def validation(self) -> DataFrame:
+        """A row for each validation round: iteration, and an array of float for each output of the network."""
+        return DataFrame(self._java.validation(), SparkSession.active())
+
+    def __str__(self) -> str:
+        return self._java.toString()
+
+
+class _TrainParams(_CaffeParams, HasLabelCol, HasMaxIter, HasValidationIndicatorCol):
+    """What can be set about training; the same Params as in Scala. What is not set is as the solver's prototxt says."""
+
+    solver = _param("solver", "the solver's prototxt, its text", TypeConverters.toString)
+    network = _param(
+        "network", "the network's prototxt, its text; else the one that the solver names", TypeConverters.toString
+    )
+    baseLr = _param("baseLr", "base_lr: the learning rate at the start", TypeConverters.toFloat)  # noqa: N815
+    momentum = _param("momentum", "momentum", TypeConverters.toFloat)
+    weightDecay = _param("weightDecay", "weight_decay", TypeConverters.toFloat)  # noqa: N815
+    lrPolicy = _param(  # noqa: N815
+        "lrPolicy", "lr_policy: fixed, step, exp, inv, multistep, poly, sigmoid", TypeConverters.toString
+    )
+    gamma = _param("gamma", "gamma, of lr_policy", TypeConverters.toFloat)
+    power = _param("power", "power, of lr_policy", TypeConverters.toFloat)
+    stepSize = _param("stepSize", "stepsize, of lr_policy", TypeConverters.toInt)  # noqa: N815
+    stepValues = _param("stepValues", "stepvalue, of lr_policy multistep", TypeConverters.toListInt)  # noqa: N815
+    solverType = _param(  # noqa: N815
+        "solverType", "type: SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam", TypeConverters.toString
+    )
+    iterSize = _param("iterSize", "iter_size: batches whose gradients are averaged", TypeConverters.toInt)  # noqa: N815
+    clipGradients = _param("clipGradients", "clip_gradients", TypeConverters.toFloat)  # noqa: N815
+    seed = _param("seed", "random_seed; drawn and logged if neither says it", TypeConverters.toInt)
+    numWorkers = _param(  # noqa: N815
+        "numWorkers",
+        "workers that train together (clusterSize); each takes batchSize rows in an iteration",
+        TypeConverters.toInt,
+    )
+    validationInterval = _param(  # noqa: N815
+        "validationInterval", "test_interval: iterations between validation rounds", TypeConverters.toInt
+    )
+    earlyStoppingRounds = _param(  # noqa: N815
+        "earlyStoppingRounds",
+        "stop once so many validation rounds brought nothing better, and keep the best weights; 0: never",
+        TypeConverters.toInt,
+    )
+    monitor = _param(
+        "monitor",
+        "the output that early stopping watches: one named after a loss or an error shall fall, others shall rise",
+        TypeConverters.toString,
+    )
+    display = _param(
+        "display", "iterations between progress lines, and points of the model's curve", TypeConverters.toInt
+    )
+    initialWeights = _param(  # noqa: N815
+        "initialWeights", "models to start from: paths with commas between", TypeConverters.toString
+    )
+    shuffle = _param(
+        "shuffle",
+        "read the rows in another order in every epoch; else always in their own, which must not be sorted by label",
+        TypeConverters.toBoolean,
+    )
+    workDir = _param(  # noqa: N815
+        "workDir",
+        "a folder that the driver and all executors see, for the solver's snapshots: with it a lost executor costs only"
+        " the work since the last one; it is empty again after training",
+        TypeConverters.toString,
+    )
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self._setDefault(predictionCol="prediction", earlyStoppingRounds=0, monitor="loss", shuffle=True)
+
+
+def _text(prototxt: Any) -> str:
+    """A path or a text as it is; a message (of caffe.proto, or what NetSpec.to_proto() gives) as text."""
+    if isinstance(prototxt, (str, Path)):
+        return str(prototxt)
+    if not hasattr(prototxt, "SerializeToString"):
+        raise TypeError(f"a path, a prototxt's text or a message was expected, not a {type(prototxt).__name__}")
+    return text_format.MessageToString(prototxt)
+
+
+# Names of the solver's fields, and of CaffeOnSpark's flags, for Params that are not just their camelCase.
+_OTHER_NAMES = {
+    "type": "solverType",
+    "stepsize": "stepSize",
+    "stepvalue": "stepValues",
+    "random_seed": "seed",
+    "test_interval": "validationInterval",
+    "clusterSize": "numWorkers",
+    "cluster_size": "numWorkers",
+    "net": "network",
+    "weights": "initialWeights",
+}
+
+
+def _param_name(name: str) -> str:
+    """base_lr -> baseLr"""
+    first, *rest = name.split("_")
+    return _OTHER_NAMES.get(name, first + "".join(word.capitalize() for word in rest))
+
+
+@_with_accessors
+class CaffeEstimator(JavaEstimator, _TrainParams, _Readable, JavaMLWritable):
+    """Trains a network on a DataFrame. The network's data layers are filled from columns: the first blob from
+    featuresCol, the second from labelCol, or as `inputs` says. Keywords are Params, by their names or by those of the
+    solver's fields:
+
+        CaffeEstimator(solver="lenet_solver.prototxt", base_lr=0.01, maxIter=1000, numWorkers=2)
+    """
+
+    def __init__(self, **params: Any):
+        super().__init__()
+        self._java_obj = _java("CaffeEstimator")(self.uid)
+        self._validation: DataFrame | None = None
+        self.setParams(**params)
+
+    def setParams(self, **params: Any) -> "CaffeEstimator":  # noqa: N802
+        known = {_param_name(name): (name, value) for name, value in params.items()}
+        for name, (given, value) in known.items():
+            if not self.hasParam(name):
+                raise TypeError(f"CaffeEstimator has no Param {given}; it has {', '.join(p.name for p in self.params)}")
+            if name == "solver":
+                self.setSolver(value)
+            elif name == "network":
+                self.setNetwork(value)
+            else:
+                self._set(**{name: value})
+        return self
+
+    def setSolver(self, value: Any) -> "CaffeEstimator":  # noqa: N802
+        """The solver's prototxt: a path, its text, or a message. The network that it names is taken along."""
+        with _errors():
+            self._java_obj.setSolver(_text(value))
+        return self._set(solver=self._java_obj.getSolver())
+
+    def setNetwork(self, value: Any) -> "CaffeEstimator":  # noqa: N802
+        """The network's prototxt: a path, its text, or a message, as NetSpec.to_proto() gives one."""
+        with _errors():
+            self._java_obj.setNetwork(_text(value))
+        return self._set(network=self._java_obj.getNetwork())
+
+    def setValidation(self, frame: DataFrame | None) -> "CaffeEstimator":  # noqa: N802
+        """Rows for validation, in place of those that validationIndicatorCol marks. Not saved with the estimator."""
+        self._validation = frame
+        self._java_obj.setValidation(None if frame is None else frame._jdf)
+        return self
+
+    def copy(self, extra: Any = None) -> "CaffeEstimator":
+        made = super().copy(extra)
+        return made.setValidation(self._validation) if self._validation is not None else made
+
+    def _create_model(self, java_model: Any) -> CaffeModel:
+        # PySpark takes over what was set, but not that this default differs from that of a CaffeModel.
+        return CaffeModel._from_java(java_model)._set(predictionCol=self.getOrDefault("predictionCol"))
+
+    def _fit(self, dataset: DataFrame) -> CaffeModel:
+        with _errors():
+            return self._create_model(shown(_java("ProgressLog"), lambda: self._fit_java(dataset)))

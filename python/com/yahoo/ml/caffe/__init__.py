@@ -11,6 +11,6 @@
 Spark finds the Python side of a saved stage by its Scala name, so the stages of caffeonspark.ml are here too.
 """
 
-from caffeonspark.ml import CaffeCaptioner, CaffeModel
+from caffeonspark.ml import CaffeCaptioner, CaffeEstimator, CaffeModel
 
-__all__ = ["CaffeCaptioner", "CaffeModel"]
+__all__ = ["CaffeCaptioner", "CaffeEstimator", "CaffeModel"]
