@@ -53,7 +53,8 @@ def test_train_test_and_features_agree(spark, digits, outputs, tmp_path):
     rounds = cos.trainWithValidation(source.getSource(conf, True), source.getSource(conf, False)).collect()
     assert len(rounds) == 3 and rounds[-1].accuracy[0] > 0.9
     assert (tmp_path / "m").exists()
-    whole, *workers = cos.trainingSummary
+    whole, *workers, memory = cos.trainingSummary
+    assert memory.startswith("Memory of worker ") and memory.endswith(" of Java's heap")
     assert "Trained 100 iterations on 12800 images" in whole
     assert len(workers) == 2 and all(" 6400 images, waiting for data " in line for line in workers)
 

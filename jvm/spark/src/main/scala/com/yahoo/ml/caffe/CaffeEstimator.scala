@@ -113,7 +113,7 @@ class CaffeEstimator(override val uid: String) extends Estimator[CaffeModel] wit
     }
     blobs.map { blob =>
       blob -> chosen.getOrElse(blob, throw new IllegalArgumentException(
-        s"nothing says which column fills blob $blob; set inputs to \"blob=column\" for each of ${blobs.mkString(", ")}"))
+        s"nothing says which column fills blob $blob; set inputs to 'blob=column' for each of ${blobs.mkString(", ")}"))
     }
   }
 

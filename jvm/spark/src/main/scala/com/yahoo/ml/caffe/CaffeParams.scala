@@ -112,7 +112,7 @@ trait CaffeParams extends Params with HasFeaturesCol {
     val crop = picture.getCropSize
     val guess = if (crop > 0) Some(Seq(if (picture.getForceGray) 1 else 3, crop, crop)) else None
     val record = stated.orElse(input.record).orElse(input.shape).orElse(guess).getOrElse(throw new IllegalArgumentException(
-      s"nothing says how large a row of blob ${input.blob} is; set inputShapes, for example \"${input.blob}:3x227x227\""))
+      s"nothing says how large a row of blob ${input.blob} is; set inputShapes, for example '${input.blob}:3x227x227'"))
     val isPicture = record.length == 3
     val cropped = if (isPicture && crop > 0) Seq(record.head, crop, crop) else record
     val shape = if (stated.isDefined) cropped else input.shape.filter(_.length != 3).getOrElse(cropped)

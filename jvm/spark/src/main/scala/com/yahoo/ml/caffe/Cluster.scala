@@ -3,20 +3,27 @@ package com.yahoo.ml.caffe
 import org.apache.spark.SparkContext
 import org.apache.spark.rdd.RDD
 import org.apache.spark.resource.{ResourceProfileBuilder, TaskResourceRequests}
+import org.slf4j.LoggerFactory
 
 /** Where the workers of one training run: `taskCores` is what a task must ask for, None where Spark's default does. */
-private[caffe] final case class Placement(executorCores: Int, taskCores: Option[Int]) {
-  /** As many workers per executor as the devices: a task then asks for its share of the cores. */
+private[caffe] final case class Placement(executorCores: Int, taskCores: Option[Int], others: Map[String, Double] = Map.empty) {
+  /** As many workers per executor as the devices: a task then asks for its share of the cores, and for all else as before. */
   def apply[A](rdd: RDD[A]): RDD[A] = taskCores.fold(rdd) { cores =>
-    rdd.withResources(new ResourceProfileBuilder().require(new TaskResourceRequests().cpus(cores)).build())
+    val requests = new TaskResourceRequests().cpus(cores)
+    others.foreach { case (name, amount) => requests.resource(name, amount) }
+    rdd.withResources(new ResourceProfileBuilder().require(requests).build())
   }
 }
 
 private[caffe] object Cluster {
   /** Spark property: seconds to wait for executors and for the first worker to start. */
   val StartTimeout = "spark.caffe.startTimeout"
+  private val log = LoggerFactory.getLogger(classOf[CaffeOnSpark])
+  private val UsualInstances = 2 // Spark's own default
   private val UsualSeconds = 25
   private val SecondsForPromised = 120
+  private val SettlingSeconds = 2
+  private val taskResource = """spark\.task\.resource\.(.+)\.amount""".r
   private val local = """local(?:\[(\d+|\*)(?:\s*,\s*\d+)?\])?""".r
   private val localCluster = """local-cluster\[\s*(\d+)\s*,\s*(\d+)\s*,\s*\d+\s*\]""".r
 
@@ -33,6 +40,7 @@ private[caffe] object Cluster {
       throw new IllegalStateException("training needs a fixed number of executors: set spark.dynamicAllocation.enabled to " +
         "false and name the number with -clusterSize or --num-executors")
     }
+    Gpus.refuseIdle(conf)
     val taskCpus = conf.getInt("spark.task.cpus", 1)
     sc.master match {
       case local(threads) =>
@@ -53,11 +61,8 @@ private[caffe] object Cluster {
   private def placeOnExecutors(sc: SparkContext, workers: Int, devices: Int, taskCpus: Int): Placement = {
     val promised = promisedExecutors(sc)
     promised.filter(_ < workers).foreach(count => throw tooFew(workers, s"this application gets only $count"))
-    // Executors that Spark is sure to start may be slow; others may never come.
-    val seconds = sc.getConf.getInt(StartTimeout, if (promised.isDefined) SecondsForPromised else UsualSeconds)
-    val deadline = System.nanoTime() + seconds * 1000000000L
-    while (executors(sc) < workers && System.nanoTime() < deadline) Thread.sleep(50)
-    val found = executors(sc)
+    val seconds = patience(sc, promised)
+    val found = waitForExecutors(sc, workers, seconds)
     if (found < workers) throw tooFew(workers, s"after $seconds s Spark has only $found")
     val cores = executorCores(sc, found)
     if (cores < taskCpus) {
@@ -67,7 +72,43 @@ private[caffe] object Cluster {
       throw new IllegalStateException(s"-devices $devices needs executors of at least ${devices * taskCpus} cores, but they " +
         s"have $cores; raise spark.executor.cores or lower -devices")
     }
-    Placement(cores, if (cores / devices > taskCpus) Some(cores / devices) else None)
+    val others = sc.getConf.getAll.collect { case (taskResource(name), amount) => name -> amount.toDouble }.toMap
+    Placement(cores, if (cores / devices > taskCpus) Some(cores / devices) else None, others)
+  }
+
+  /** Executors that Spark is sure to start may be slow; others may never come. */
+  private def patience(sc: SparkContext, promised: Option[Int]): Int =
+    sc.getConf.getInt(StartTimeout, if (promised.isDefined) SecondsForPromised else UsualSeconds)
+
+  /** How many there are as soon as there are `enough`, or when time is up. */
+  private def waitForExecutors(sc: SparkContext, enough: Int, seconds: Int): Int = {
+    val deadline = System.nanoTime() + seconds * 1000000000L
+    while (executors(sc) < enough && System.nanoTime() < deadline) Thread.sleep(50)
+    executors(sc)
+  }
+
+  /**
+   * The executors that Spark can use now, for those who name no number; 1 in local mode, where there is one process. Where
+   * nobody knows how many will come, they are counted when none has come for some time.
+   */
+  def executorsNow(sc: SparkContext): Int = sc.master match {
+    case local(_) => 1
+    case _ =>
+      val promised = promisedExecutors(sc)
+      var found = waitForExecutors(sc, promised.getOrElse(1), patience(sc, promised))
+      if (found == 0) {
+        throw new IllegalStateException(s"after ${patience(sc, promised)} s Spark has no executor for this application; start " +
+          s"workers or free some, or raise $StartTimeout")
+      }
+      if (promised.isEmpty) {
+        var before = 0
+        while (before < found) {
+          before = found
+          found = waitForExecutors(sc, found + 1, SettlingSeconds)
+        }
+      }
+      log.info(s"-clusterSize is not given: one worker for each of the $found executor(s)")
+      found
   }
 
   private def tooFew(workers: Int, found: String): IllegalStateException =
@@ -82,7 +123,7 @@ private[caffe] object Cluster {
         val perExecutor = conf.getInt("spark.executor.cores", cores.toInt)
         Some(workers.toInt * math.max(1, cores.toInt / perExecutor))
       case master if master.startsWith("yarn") || master.startsWith("k8s") =>
-        conf.getOption("spark.executor.instances").map(_.toInt)
+        Some(conf.getInt("spark.executor.instances", UsualInstances))
       case _ => None
     }
   }

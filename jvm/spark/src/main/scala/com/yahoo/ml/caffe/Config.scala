@@ -137,8 +137,10 @@ class Config(@transient private val sc: SparkContext) extends Serializable {
   /** The native transport that -connection names. */
   private[caffe] def transport: String = transport_
 
-  /** The number of workers: by the rules of the cluster manager, else as set, else 1. */
-  def clusterSize: Int = if (clusterSize_ > 0) clusterSize_ else sparkSettings.workers.getOrElse(1)
+  /** The number of workers: by the rules of the cluster manager, else as set, else as many as Spark can run now. */
+  def clusterSize: Int = if (clusterSize_ > 0) clusterSize_ else sparkSettings.workers.getOrElse(executorsNow)
+
+  @transient private lazy val executorsNow = if (sc == null) 1 else Cluster.executorsNow(sc)
 
   def clusterSize_=(count: Int): Unit = {
     if (count < 1) throw new IllegalArgumentException(s"-clusterSize must be at least 1, not $count")
@@ -231,11 +233,15 @@ class Config(@transient private val sc: SparkContext) extends Serializable {
     bytes
   }
 
+  private def text(set: Int, otherwise: Option[Int]): String =
+    if (set > 0) set.toString else otherwise.fold("as executors")(_.toString)
+
   override def toString: String =
     s"Config(protoFile=$protoFile, isTraining=$isTraining, isTest=$isTest, isFeature=$isFeature, " +
       s"features=${if (features == null) "none" else features.mkString(",")}, label=$label, modelPath=$modelPath, " +
       s"outputPath=$outputPath, outputFormat=$outputFormat, snapshotStateFile=$snapshotStateFile, " +
-      s"snapshotModelFile=$snapshotModelFile, clusterSize=$clusterSize, lmdb_partitions=$lmdb_partitions, " +
+      s"snapshotModelFile=$snapshotModelFile, clusterSize=${text(clusterSize_, sparkSettings.workers)}, " +
+      s"lmdb_partitions=${text(lmdbPartitions_, scala.None)}, " +
       s"devices=$devices, connection=$connection)"
 }
 
@@ -253,7 +259,7 @@ object Config {
     if (conf.getBoolean("spark.dynamicAllocation.enabled", defaultValue = false)) {
       val workers = math.max(1, conf.getInt("spark.dynamicAllocation.minExecutors", 1))
       SparkSettings(Some(workers), "spark.dynamicAllocation.minExecutors", dynamic = true)
-    } else if (sc.master.startsWith("yarn")) {
+    } else if (sc.master.startsWith("yarn") && conf.contains("spark.executor.instances")) {
       SparkSettings(Some(conf.getInt("spark.executor.instances", 1)), "spark.executor.instances", dynamic = false)
     } else SparkSettings(scala.None, "", dynamic = false)
   }

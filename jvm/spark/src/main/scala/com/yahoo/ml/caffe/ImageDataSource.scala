@@ -86,15 +86,15 @@ private[caffe] trait NativeRecords { this: DataSource[_, _] =>
   /** "LMDB" or "LEVELDB". */
   def backend: String
 
-  /** The same folder on every host. */
-  def folder: Path
+  /** The same folder on every host, or a URI of a Hadoop file system. */
+  def folder: String
 }
 
 /** The source_class for records in an LMDB. */
 class LMDB(conf: Config, layerId: Int, isTrain: Boolean) extends ImageDataSource(conf, layerId, isTrain) with NativeRecords {
   override def backend: String = "LMDB"
 
-  override def folder: Path = Nets.localSource(layerParameter, sourceFilePath)
+  override def folder: String = Nets.storeSource(sourceFilePath)
 
   override def makeRDD(sc: SparkContext): RDD[(String, String, Int, Int, Int, Boolean, Array[Byte])] =
     LmdbRDD.over(sc, conf, backend, folder)
@@ -105,7 +105,7 @@ private[caffe] class DataLayerSource(conf: Config, layerId: Int, isTrain: Boolea
     extends ImageDataSource(conf, layerId, isTrain) with NativeRecords {
   override def backend: String = layerParameter.getDataParam.getBackend.name
 
-  override def folder: Path = Nets.localSource(layerParameter, sourceFilePath)
+  override def folder: String = Nets.storeSource(sourceFilePath)
 
   override protected def readLayer(): Unit =
     requireLayer(layerParameter.getDataParam.getSource, layerParameter.getDataParam.getBatchSize)

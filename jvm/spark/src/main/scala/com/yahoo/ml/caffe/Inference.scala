@@ -1,7 +1,5 @@
 package com.yahoo.ml.caffe
 
-import java.nio.file.Paths
-
 import caffe.Caffe.NetParameter
 import org.apache.hadoop.fs.Path
 import org.apache.spark.rdd.RDD
@@ -87,8 +85,9 @@ private[caffe] final class Inference(sc: SparkContext, conf: Config, source: Dat
     val engineNet = Nets.forEngine(conf.testNetParam, Seq(state), conf.resize, identity)
     val (net, input) = source match {
       case store: NativeRecords if rowLayers.isEmpty =>
-        (Nets.withSource(engineNet, layer, store.backend, store.folder.toString),
-          StoreInput(store.backend, store.folder.toString))
+        val net = Nets.withSource(engineNet, layer, store.backend, store.folder)
+        HostFiles.announce(storage, Seq(net))
+        (net, StoreInput(store.backend, store.folder))
       case _ if rowLayers.isEmpty || Nets.storeLayers(engineNet, state).nonEmpty =>
         throw new IllegalArgumentException(s"the network of ${conf.protoFile} reads both rows of Spark and a store " +
           "(an LMDB or a Data layer); test and features need all of one kind")
@@ -166,10 +165,14 @@ private[caffe] object InferenceTask {
     catch { case e: Throwable if Failures.reportable(e) => Left(Failures.of(e, s"host ${Storage.host}")) }
 
   def probe(job: InferenceJob): Probe = {
+    Gpus.refuse(TaskContext.get())
     val size = job.input match {
       case StoreInput(backend, folder) =>
-        val source = Records.open(backend, Paths.get(folder))
-        try Some(source.size()) finally source.close()
+        val copies = new HostCopies(job.hadoop.storage)
+        try {
+          val source = Records.open(backend, folder, copies)
+          try Some(source.size()) finally source.close()
+        } finally copies.close()
       case _: RowInput => None
     }
     val runner = new NetRunner(job, size.map(records => (0L, math.min(1, records))))

@@ -52,7 +52,7 @@ private[caffe] object InputReader {
  * room for. `mean` is the content of the mean file, for a transformation that names one.
  */
 private[caffe] final class InputReader(val input: FilledInput, rows: Int, mean: Array[Byte]) extends AutoCloseable {
-  private val bytes = ByteBuffer.allocateDirect(math.multiplyExact(math.multiplyExact(rows, input.width), 4))
+  private val bytes = ByteBuffer.allocateDirect(Math.multiplyExact(Math.multiplyExact(rows, input.width), 4))
     .order(ByteOrder.nativeOrder)
   private val floats: FloatBuffer = bytes.asFloatBuffer()
   private val isPicture = input.shape.length == 3

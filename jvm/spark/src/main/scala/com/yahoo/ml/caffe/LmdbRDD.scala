@@ -12,7 +12,7 @@ import org.apache.spark.{InterruptibleIterator, Partition, SparkContext, TaskCon
 private[caffe] final class LmdbPartition(override val index: Int, val begin: Long, val end: Long) extends Partition
 
 /**
- * The images of an LMDB in a local folder of every host: (id, label, channels, height, width, encoded, bytes), where the
+ * The images of an LMDB in a folder of every host or of a Hadoop file system: (id, label, channels, height, width, encoded, bytes), where the
  * bytes of an image that is not encoded are height x width x channels.
  */
 class LmdbRDD(@transient override val sparkContext: SparkContext, val lmdb_path: String, val numPartitions: Int)
@@ -24,11 +24,10 @@ class LmdbRDD(@transient override val sparkContext: SparkContext, val lmdb_path:
 
   private[caffe] def backend: String = "LMDB"
 
-  private def folder: Path = Paths.get(Storage.localName(lmdb_path).getOrElse(
-    throw new IllegalArgumentException(s"$lmdb_path is not on a local disk; copy it to the same folder of every host")))
+  private val hadoop = new HadoopSettings(sparkContext.hadoopConfiguration)
 
   override protected def getPartitions: Array[Partition] = {
-    val size = Records.size(sparkContext, backend, folder.toAbsolutePath)
+    val size = Records.size(sparkContext, backend, lmdb_path)
     Records.ranges(size, numPartitions).zipWithIndex.map { case ((begin, end), i) => new LmdbPartition(i, begin, end) }
       .toArray
   }
@@ -36,7 +35,9 @@ class LmdbRDD(@transient override val sparkContext: SparkContext, val lmdb_path:
   override def compute(split: Partition, context: TaskContext)
       : Iterator[(String, String, Int, Int, Int, Boolean, Array[Byte])] = {
     val part = split.asInstanceOf[LmdbPartition]
-    val source = Records.open(backend, folder.toAbsolutePath)
+    val copies = new HostCopies(hadoop.storage)
+    context.addTaskCompletionListener[Unit](_ => copies.close())
+    val source = Records.open(backend, lmdb_path, copies)
     context.addTaskCompletionListener[Unit](_ => source.close())
     new InterruptibleIterator(context, Iterator.iterate(part.begin)(_ + 1).takeWhile(_ < part.end).map { i =>
       val r = source.read(i)
@@ -46,8 +47,8 @@ class LmdbRDD(@transient override val sparkContext: SparkContext, val lmdb_path:
 }
 
 private[caffe] object LmdbRDD {
-  def over(sc: SparkContext, conf: Config, store: String, folder: Path): LmdbRDD = {
-    val rdd = new LmdbRDD(sc, folder.toString, conf.lmdb_partitions) {
+  def over(sc: SparkContext, conf: Config, store: String, folder: String): LmdbRDD = {
+    val rdd = new LmdbRDD(sc, folder, conf.lmdb_partitions) {
       private[caffe] override def backend: String = store
     }
     if (conf.isRddPersistent) rdd.persist(StorageLevel.DISK_ONLY)
@@ -57,30 +58,34 @@ private[caffe] object LmdbRDD {
 
 /** Stores of records on this host. */
 private[caffe] object Records {
-  def open(backend: String, folder: Path): RecordSource = {
+  def open(backend: String, source: String, copies: HostCopies): RecordSource = {
+    val folder = copies.folder(source, backend)
     requireFolder(backend, folder)
     RecordSource.open(backend, folder.toString)
   }
 
   def requireFolder(backend: String, folder: Path): Unit =
     if (!Files.isDirectory(folder)) {
-      throw new IOException(s"$backend folder $folder does not exist on host ${Storage.host}; every host needs a copy of it")
+      throw new IOException(s"$backend folder $folder does not exist on host ${Storage.host}; every host needs a copy of it, " +
+        "or name one on a Hadoop file system, like hdfs://")
     }
 
   /** Read here if the folder is here, else on an executor. */
-  def size(sc: SparkContext, backend: String, folder: Path): Long =
-    if (Files.isDirectory(folder)) sizeHere(backend, folder)
-    else {
-      val name = folder.toString
-      Failures.explained {
-        sc.parallelize(Seq(0), 1).map(_ => sizeHere(backend, Paths.get(name))).first()
-      }
+  def size(sc: SparkContext, backend: String, source: String): Long = {
+    val hadoop = new HadoopSettings(sc.hadoopConfiguration)
+    if (Storage.localName(source).exists(name => Files.isDirectory(Paths.get(name)))) sizeHere(backend, source, hadoop)
+    else Failures.explained {
+      sc.parallelize(Seq(0), 1).map(_ => sizeHere(backend, source, hadoop)).first()
     }
+  }
 
-  private def sizeHere(backend: String, folder: Path): Long = {
-    val source = open(backend, folder)
-    try source.size()
-    finally source.close()
+  private def sizeHere(backend: String, name: String, hadoop: HadoopSettings): Long = {
+    val copies = new HostCopies(hadoop.storage)
+    try {
+      val source = open(backend, name, copies)
+      try source.size()
+      finally source.close()
+    } finally copies.close()
   }
 
   /** `parts` ranges of nearly equal length; empty ones where there are fewer records than parts. */

@@ -88,7 +88,7 @@ private[caffe] object Manifest {
   def newest(storage: Storage, base: Path, job: String): Option[Manifest] =
     storage.list(base.getParent)
       .filter(file => file.getName.startsWith(base.getName + "_iter_") && file.getName.endsWith(Suffix))
-      .flatMap(file => Try(read(storage, file)).toOption.flatten)
+      .flatMap(file => Try(read(storage, file)).getOrElse(None))
       .filter(manifest => manifest.job == job && complete(storage, base.getParent, manifest))
       .sortBy(-_.iteration)
       .headOption

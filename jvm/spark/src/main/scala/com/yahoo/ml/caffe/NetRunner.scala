@@ -29,7 +29,7 @@ private[caffe] final case class InferenceJob(
 /** Where a network's records come from. */
 private[caffe] sealed trait InferenceInput
 
-/** A store on every host, read by the engine itself. */
+/** A store that the engine reads itself: a folder of every host, or a URI. */
 private[caffe] final case class StoreInput(backend: String, folder: String) extends InferenceInput
 
 /** Rows of Spark, for these layers; `batch` is the batch size, `name` what messages call the rows. */
@@ -61,14 +61,15 @@ private[caffe] final class Batch(val keys: Array[String], columns: Map[String, (
  */
 private[caffe] final class NetRunner(job: InferenceJob, range: Option[(Long, Long)]) extends AutoCloseable {
   private val folder = Storage.temporaryFolder()
-  private val net = try open() catch { case e: Throwable => Storage.delete(folder); throw e }
+  private val copies = new HostCopies(job.hadoop.storage)
+  private val net = try open() catch { case e: Throwable => letGo(); throw e }
 
   private def open(): Net = {
     Library.load()
-    val weights = job.hadoop.storage.fetch(new Path(job.model), folder, "the model")
+    val weights = copies.file(new Path(job.model), "the model")
     val source = job.input match {
       case StoreInput(backend, records) =>
-        Records.requireFolder(backend, java.nio.file.Paths.get(records))
+        Records.requireFolder(backend, copies.folder(records, backend))
         range.toSeq.flatMap { case (begin, end) => Seq("begin" -> begin.toString, "end" -> end.toString) }
       case _: RowInput => Seq("feed" -> "1")
     }
@@ -76,7 +77,7 @@ private[caffe] final class NetRunner(job: InferenceJob, range: Option[(Long, Lon
       (if (job.blobs.isEmpty) Nil else Seq("observe" -> job.blobs.mkString(","))) ++
       (if (job.stages.isEmpty) Nil else Seq("stages" -> job.stages)) ++
       (if (job.level == 0) Nil else Seq("level" -> job.level.toString))
-    Net.create(HostFiles.prepare(NetParameter.parseFrom(job.net)).toByteArray, Net.TEST, options.asJava)
+    Net.create(HostFiles.prepare(NetParameter.parseFrom(job.net), copies).toByteArray, Net.TEST, options.asJava)
   }
 
   def outputNames: Seq[String] = net.outputNames.toSeq
@@ -132,6 +133,11 @@ private[caffe] final class NetRunner(job: InferenceJob, range: Option[(Long, Lon
 
   override def close(): Unit = {
     net.close()
+    letGo()
+  }
+
+  private def letGo(): Unit = {
+    copies.close()
     Storage.delete(folder)
   }
 }

@@ -1,6 +1,6 @@
 package com.yahoo.ml.caffe
 
-import java.nio.file.{Files, Path, Paths}
+import java.nio.file.{Files, Paths}
 
 import caffe.Caffe.{DataParameter, LayerParameter, NetParameter, NetState, NetStateRule, Phase, SolverParameter}
 
@@ -120,7 +120,7 @@ private[caffe] object Nets {
   /** The same data layer over other records. */
   def withSource(net: NetParameter, layer: Int, backend: String, path: String): NetParameter = {
     val changed = net.getLayer(layer).toBuilder
-    changed.getDataParamBuilder.setBackend(DataParameter.DB.valueOf(backend)).setSource(path)
+    changed.getDataParamBuilder.setBackend(DataParameter.DB.valueOf(backend)).setSource(markIfRemote(path))
     net.toBuilder.setLayer(layer, changed).build()
   }
 
@@ -135,32 +135,34 @@ private[caffe] object Nets {
   def requireSourceClass(layer: LayerParameter): Unit =
     if (!layer.hasSourceClass) {
       throw new IllegalArgumentException(s"${describe(layer)} has no source_class, so Spark cannot feed it; add, for " +
-        s"example,  source_class: \"$LmdbClass\"  and a source, or use a Data layer")
+        s"""example,  source_class: "$LmdbClass"  and a source, or use a Data layer""")
     }
 
   private def withLocalSource(layer: LayerParameter, resize: Boolean): LayerParameter = {
     if (resize) {
       throw new IllegalArgumentException(s"${describe(layer)} does not say to which size -resize goes; use a MemoryData " +
-        s"layer with  source_class: \"$LmdbClass\"")
+        s"""layer with  source_class: "$LmdbClass", which says it""")
     }
     val data = layer.getDataParam
     if (data.getSource.isEmpty) throw new IllegalArgumentException(s"${describe(layer)} has no source")
     if (data.getBatchSize == 0) throw new IllegalArgumentException(s"${describe(layer)} has no batch_size")
     val changed = layer.toBuilder
-    changed.getDataParamBuilder.setSource(localSource(layer, data.getSource).toString)
+    changed.getDataParamBuilder.setSource(markIfRemote(storeSource(data.getSource)))
     withLocalMean(changed.build())
   }
 
-  /** Where the records are on every host. */
-  def localSource(layer: LayerParameter, source: String): Path = Storage.localName(source) match {
-    case Some(name) => Paths.get("").toAbsolutePath.resolve(name).normalize()
-    case None =>
-      throw new IllegalArgumentException(s"${describe(layer)}: source $source is not on a local disk, which this version " +
-        "needs; copy it to the same folder of every host and name that")
-  }
+  /** In front of a URI of which a host needs a copy; layers that are left out have none. */
+  val CopyMark = "copy:"
+
+  private def markIfRemote(name: String): String = if (Storage.localName(name).isEmpty) CopyMark + name else name
+
+  /** Where the records are: a folder of every host, or a URI of a Hadoop file system. */
+  def storeSource(source: String): String =
+    Storage.localName(source).fold(source)(Paths.get("").toAbsolutePath.resolve(_).normalize().toString)
 
   private def withLocalMean(layer: LayerParameter): LayerParameter = withMeanFiles(layer) { name =>
-    Storage.localName(name).map(Paths.get("").toAbsolutePath.resolve(_).normalize()).filter(Files.exists(_)).map(_.toString)
+    if (Storage.localName(name).isEmpty) Some(CopyMark + name)
+    else Some(storeSource(name)).filter(file => Files.exists(Paths.get(file)))
   }
 
   /** The layer with those of its mean files replaced for which `change` gives another name. */

@@ -78,7 +78,7 @@ private[caffe] object ProgressChannel {
       try Some(new Server(host, bind, secret, show))
       catch {
         case NonFatal(e) =>
-          log.warn("no progress lines: the driver cannot listen on {}: {}", bind, e)
+          log.warn(s"no progress lines: the driver cannot listen on $bind: $e")
           None
       }
   }

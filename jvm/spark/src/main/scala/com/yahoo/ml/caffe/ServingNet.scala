@@ -112,7 +112,7 @@ private[caffe] object ServingNet {
   }
 
   private def fedLayers(all: Seq[LayerParameter], fed: Set[String]): Seq[LayerParameter] = {
-    val there = mutable.Set.from(fed)
+    val there = mutable.Set(fed.toSeq: _*)
     val names = all.flatMap(_.getTopList.asScala).toSet
     all.filterNot(Nets.readsData).flatMap { layer =>
       val bottoms = layer.getBottomList.asScala.toSeq
@@ -142,7 +142,7 @@ private[caffe] object ServingNet {
   }
 
   private def needed(layers: Seq[LayerParameter], outputs: Set[String]): Seq[LayerParameter] = {
-    val wanted = mutable.Set.from(outputs)
+    val wanted = mutable.Set(outputs.toSeq: _*)
     layers.reverse.filter { layer =>
       val keep = layer.getTopList.asScala.exists(wanted.contains)
       if (keep) layer.getBottomList.asScala.foreach(wanted.add)

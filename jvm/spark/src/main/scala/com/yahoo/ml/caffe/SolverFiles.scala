@@ -31,7 +31,7 @@ private[caffe] object SolverFiles {
     lazy val shared =
       if (solver.hasNetParam) solver.getNetParam
       else if (solver.hasNet) net(solver.getNet)
-      else throw new IllegalArgumentException(s"$path: the solver names no network; add  net: \"file.prototxt\"")
+      else throw new IllegalArgumentException(s"""$path: the solver names no network; add  net: "file.prototxt" """.trim)
     val train =
       if (solver.hasTrainNetParam) solver.getTrainNetParam
       else if (solver.hasTrainNet) net(solver.getTrainNet)

@@ -1,13 +1,13 @@
 package com.yahoo.ml.caffe
 
-import java.io.{DataInputStream, FileNotFoundException, IOException, ObjectInputStream, ObjectOutputStream}
+import java.io.{DataInputStream, FileNotFoundException, IOException, InputStream, ObjectInputStream, ObjectOutputStream}
 import java.net.InetAddress
 import java.nio.charset.StandardCharsets.UTF_8
 import java.nio.file.{Files, Paths, Path => LocalPath}
 import java.util.UUID
 
 import org.apache.hadoop.conf.Configuration
-import org.apache.hadoop.fs.{FSDataOutputStream, FileContext, FileSystem, LocalFileSystem, Options, Path, UnsupportedFileSystemException}
+import org.apache.hadoop.fs.{FSDataOutputStream, FileContext, FileStatus, FileSystem, LocalFileSystem, Options, Path, UnsupportedFileSystemException}
 import org.apache.spark.SparkEnv
 
 import scala.util.control.NonFatal
@@ -29,6 +29,15 @@ private[caffe] final class Storage(configuration: Configuration) {
   def list(folder: Path): Seq[Path] =
     try fileSystem(folder).listStatus(folder).filter(_.isFile).map(_.getPath).toSeq
     catch { case _: FileNotFoundException => Nil }
+
+  /** Of a file, or of all that a folder holds. */
+  def statuses(path: Path): Seq[FileStatus] = fileSystem(path).listStatus(path).toSeq
+
+  def open(path: Path): InputStream = fileSystem(path).open(path)
+
+  /** The file of this host that a path names, if it names one. */
+  def local(path: Path): Option[LocalPath] =
+    if (fileSystem(path).getUri.getScheme == "file") Some(Paths.get(path.toUri.getPath)) else None
 
   /** A local file with the content of `path`: itself where it is local, else a copy in `folder`. */
   def fetch(path: Path, folder: LocalPath, what: String): LocalPath = {
@@ -147,7 +156,7 @@ private[caffe] object Storage {
   def temporaryFolder(): LocalPath = Files.createTempDirectory(localFolder, "caffeonspark-task-")
 
   /** Where Spark wants large temporary files on this host. */
-  private def localFolder: LocalPath = {
+  def localFolder: LocalPath = {
     val named = Seq("LOCAL_DIRS", "SPARK_LOCAL_DIRS").flatMap(sys.env.get(_)) ++
       Option(SparkEnv.get).flatMap(_.conf.getOption("spark.local.dir"))
     named.flatMap(_.split(',')).map(name => Paths.get(name.trim)).find(Files.isWritable(_))

@@ -22,6 +22,7 @@ private[caffe] final case class TrainJob(
     engineOptions: Map[String, String],
     hadoop: HadoopSettings,
     progress: Option[ProgressChannel.Address],
+    memoryOverhead: Option[Long],
     stopping: Option[EarlyStopping],
     returnsModel: Boolean) {
   override def toString: String = s"TrainJob($id, $world workers)" // the secret stays out of logs
@@ -31,7 +32,7 @@ private[caffe] final case class TrainJob(
 
 /** What a worker did. Seconds are of this attempt. `model` is what worker 0 did not write to a file. */
 private[caffe] final case class WorkerReport(rank: Int, where: String, iterations: Long, records: Long, seconds: Double,
-    dataSeconds: Double, communicationSeconds: Double, rounds: Seq[Round], points: Seq[TrainingPoint],
+    dataSeconds: Double, communicationSeconds: Double, rounds: Seq[Round], points: Seq[TrainingPoint], memory: ProcessMemory,
     model: Option[Array[Byte]] = None)
 
 /** Task results as bytes: independent of the serializer that the user chose for Spark. */

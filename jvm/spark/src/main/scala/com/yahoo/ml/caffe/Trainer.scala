@@ -74,10 +74,12 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
     val weights =
       if (conf.snapshotModelFile.nonEmpty) conf.snapshotModelFile.split(',').map(_.trim).filter(_.nonEmpty).toSeq
       else (0 until solver.getWeightsCount).flatMap(solver.getWeights(_).split(',')).map(_.trim).filter(_.nonEmpty)
+    val engineSolver = solverForEngine()
+    HostFiles.announce(storage, HostFiles.nets(engineSolver))
     TrainJob(
       id = id,
       world = workers,
-      solver = solverForEngine().toByteArray,
+      solver = engineSolver.toByteArray,
       validate = validate,
       secret = secret,
       group = GroupSettings.options(sc.getConf, conf.transport),
@@ -92,6 +94,7 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
         (if (conf.resize) Seq("resize" -> "1") else Nil),
       hadoop = new HadoopSettings(sc.hadoopConfiguration),
       progress = progress,
+      memoryOverhead = ProcessMemory.overhead(sc.getConf, sc.master),
       stopping = if (validate) stopping else None,
       returnsModel = returnsModel)
   }
@@ -169,6 +172,11 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
     }
   }
 
+  private def largest(reports: Seq[WorkerReport]): String = {
+    val one = reports.maxBy(_.memory.native)
+    ProcessMemory.line(one.where, one.memory, ProcessMemory.overhead(sc.getConf, sc.master))
+  }
+
   private def summary(reports: Seq[WorkerReport]): Seq[String] = {
     val seconds = reports.map(_.seconds).max
     val records = reports.map(_.records).sum
@@ -179,7 +187,7 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
       whole +: reports.map { r =>
         f"    ${r.where}: ${r.records}%d images, waiting for data ${100 * r.dataSeconds / r.seconds}%.1f %%, " +
           f"for other workers ${100 * r.communicationSeconds / r.seconds}%.1f %%"
-      }
+      } :+ largest(reports)
     }
   }
 }

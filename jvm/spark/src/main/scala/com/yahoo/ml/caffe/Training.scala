@@ -28,12 +28,14 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
   private val points = mutable.Buffer.empty[TrainingPoint]
   private val stopping = job.stopping.map(new StoppingRule(_))
   private lazy val bestModel = folder.resolve("best-" + new Path(job.model).getName)
+  private val atStart = ProcessMemory.now()
   private var totals, atPoint = Totals(0, 0, 0, 0)
 
   def run(): WorkerReport = {
     val progress = new ProgressChannel.Client(if (first) job.progress else None, job.secret)
     val uploads = new Uploads
     try {
+      if (first) progress.send(ProcessMemory.line("worker 0", atStart, job.memoryOverhead))
       var iteration = begin
       var going = true
       while (going && iteration < end) {
@@ -47,7 +49,7 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
       uploads.finish()
       val model = if (first) writeModel(iteration) else None
       WorkerReport(rank, where, iteration - begin, totals.records, totals.seconds, totals.dataSeconds,
-        totals.communicationSeconds, if (first) rounds.toSeq else Nil, points.toSeq, model)
+        totals.communicationSeconds, if (first) rounds.toSeq else Nil, points.toSeq, atStart.max(ProcessMemory.now()), model)
     } finally {
       uploads.close()
       progress.close()

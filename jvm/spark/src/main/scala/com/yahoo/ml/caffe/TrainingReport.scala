@@ -30,7 +30,7 @@ private[caffe] final case class TrainingReport(title: String, points: Seq[Traini
 
   private def headline: String = {
     val images = workers.map(_.records).sum
-    val seconds = workers.map(_.seconds).maxOption.getOrElse(0.0)
+    val seconds = (0.0 +: workers.map(_.seconds)).max
     val rate = if (seconds > 0) String.format(Locale.ROOT, ", %.1f images/s", Double.box(images / seconds)) else ""
     s"${workers.headOption.fold(0L)(_.iterations)} iterations on $images images by ${workers.length} worker(s)$rate"
   }

@@ -28,13 +28,13 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
     val restart = if (rank == 0 && context.stageAttemptNumber() > 0) restartPoint() else Fresh
     val places = gather(Seq(executorId, restart))
     places.head(1) match {
-      case Done => Right(WorkerReport(rank, where, 0, 0, 0, 0, 0, finishedRounds, Nil))
+      case Done => Right(WorkerReport(rank, where, 0, 0, 0, 0, 0, finishedRounds, Nil, ProcessMemory.now()))
       case from => train(from, ranksHere = places.count(_.head == executorId))
     }
   }
 
   private def train(from: String, ranksHere: Int): Either[Failure, WorkerReport] = {
-    val resources = new Resources
+    val resources = new Resources(storage)
     try {
       val ready = attempt(prepare(resources, from, ranksHere))
       val all = gather(ready.fold(encode, ok => Seq("ok", ok._1, ok._2.toString)))
@@ -67,10 +67,11 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
 
   /** Everything that needs no other worker: (address, hash of the configuration). */
   private def prepare(resources: Resources, from: String, ranksHere: Int): (String, Long) = {
+    Gpus.refuse(context)
     Library.load()
     resources.communicator = Communicator.create(GroupSettings.onWorker(job.group).asJava)
     val files = RowSpool.write(new InterruptibleIterator(context, rows), job.rows, folder, job.world)
-    val message = HostFiles.withRows(HostFiles.prepare(solverParameter), files)
+    val message = HostFiles.withRows(HostFiles.prepare(solverParameter, resources.copies), files)
     val start =
       if (from == Fresh) starting(job.weights.map(new Path(_)), Option(job.state).filter(_.nonEmpty).map(new Path(_)))
       else {
@@ -135,7 +136,8 @@ private[caffe] object Worker {
   }
 
   /** What a worker holds, in the order in which it must be let go. */
-  private final class Resources extends AutoCloseable {
+  private final class Resources(storage: Storage) extends AutoCloseable {
+    val copies = new HostCopies(storage)
     var communicator: Communicator = _
     var solver: Solver = _
     var connected = false
@@ -161,6 +163,7 @@ private[caffe] object Worker {
       watcher.foreach(_.join())
       if (solver != null) solver.close()
       if (communicator != null) communicator.close()
+      copies.close()
     }
   }
 }

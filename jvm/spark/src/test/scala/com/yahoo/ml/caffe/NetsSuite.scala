@@ -53,8 +53,15 @@ class NetsSuite extends AnyFunSuite {
     assert(refused(memory("""source_class: "com.yahoo.ml.caffe.LMDB"""")).contains("has no source"))
     assert(refused(memory("""source_class: "com.yahoo.ml.caffe.LMDB" memory_data_param { source: "a" }"""))
       .contains("has no batch_size"))
-    assert(refused("""layer { name: "d" type: "Data" data_param { source: "hdfs://h/x" batch_size: 1 } }""")
-      .contains("hdfs://h/x is not on a local disk"))
+  }
+
+  test("stores and mean files of Hadoop file systems are marked for copying, but not those of other phases") {
+    def data(phase: String): String = s"""layer { name: "d" type: "Data" include { phase: $phase }
+      data_param { source: "hdfs:///x" batch_size: 1 } transform_param { mean_file: "s3a://b/mean" } }"""
+    val made = Nets.forEngine(net(data("TRAIN") + data("TEST")), Seq(train), resize = false, identity)
+    assert(made.getLayer(0).getDataParam.getSource == "copy:hdfs:///x")
+    assert(made.getLayer(0).getTransformParam.getMeanFile == "copy:s3a://b/mean")
+    assert(made.getLayer(1) == net(data("TEST")).getLayer(0))
   }
 
   test("outputs of losses and accuracies are per batch") {
