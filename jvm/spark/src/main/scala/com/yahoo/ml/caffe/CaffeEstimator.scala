@@ -213,6 +213,7 @@ class CaffeEstimator(override val uid: String) extends Estimator[CaffeModel] wit
 
   /** With what this estimator found out about rows, so that the model takes such rows as they were taken in training. */
   private def forRows(model: CaffeModel, made: Plan, columns: Seq[FittedColumn]): CaffeModel = {
+    model.set(model.predictionCol, $(predictionCol)) // set, not by default: the default of a CaffeModel in Python is another
     if (isDefined(inputs)) {
       model.set(model.inputs, made.columns.filter(c => made.answered.contains(c._1)).map { case (b, c) => s"$b=$c" }.toArray)
     }
