@@ -1,16 +1,15 @@
 #include "collective/plugin.h"
 
 #include <dlfcn.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cctype>
 #include <cstdlib>
-#include <sstream>
 
 #include "collective/caffe_transport.h"
 #include "core/log.h"
+#include "core/shared_library.h"
 
 namespace caffe {
 namespace {
@@ -115,27 +114,7 @@ std::string own_folder() {
 
 std::vector<std::string> folders(const std::string& path) {
   const char* more = std::getenv("CAFFE_TRANSPORT_PATH");
-  std::istringstream parts(path + ":" + (more ? more : "") + ":" + own_folder());
-  std::vector<std::string> all;
-  for (std::string folder; std::getline(parts, folder, ':');) {
-    if (!folder.empty()) all.push_back(folder);
-  }
-  return all;
-}
-
-// A library that is there but cannot be loaded is an error; one that is nowhere gives null, and in
-// `searched` where it was looked for.
-void* open_library(const std::string& file, const std::string& path, std::string* searched) {
-  for (const std::string& folder : folders(path)) {
-    const std::string full = folder + "/" + file;
-    *searched += (searched->empty() ? "" : ", ") + folder;
-    if (access(full.c_str(), F_OK) != 0) continue;
-    void* library = dlopen(full.c_str(), RTLD_NOW | RTLD_LOCAL);
-    CAFFE_REQUIRE(library, "the transport in ", full, " cannot be loaded: ", dlerror());
-    return library;
-  }
-  *searched += searched->empty() ? "the system's folders" : ", the system's folders";
-  return dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  return folders_of(path + ":" + (more ? more : "") + ":" + own_folder());
 }
 
 // Null with a sentence in `why` where it is not there or cannot work here. Libraries stay loaded.
@@ -143,13 +122,13 @@ const caffe_transport_api* find_plugin(const std::string& name, const std::strin
                                        std::string* why) {
   const std::string file = "libcaffe_transport_" + name + ".so";
   std::string searched;
-  void* library = open_library(file, path, &searched);
+  void* library = find_library(file, folders(path), "transport", &searched);
   if (!library) {
     *why = concat("there is no ", file, " in ", searched, " (CAFFE_TRANSPORT_PATH adds folders)");
     return nullptr;
   }
   using Entry = const caffe_transport_api* (*)();
-  const auto entry = reinterpret_cast<Entry>(dlsym(library, "caffe_transport_entry"));
+  const auto entry = reinterpret_cast<Entry>(library_function(library, "caffe_transport_entry"));
   CAFFE_REQUIRE(entry, file, " is no transport: it has no function caffe_transport_entry");
   const caffe_transport_api* api = entry();
   CAFFE_REQUIRE(

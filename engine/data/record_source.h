@@ -26,7 +26,7 @@ class RecordSource {
 
   // Number of records, at least 1: an empty store is an error when it is opened.
   virtual int64_t size() const = 0;
-  // The views stay valid as long as the source lives. `index` must be in [0, size()).
+  // Views live as long as the source (a plug-in's: to the thread's next read). 0 <= index < size().
   virtual Record read(int64_t index) const = 0;
   // Path under which the store was opened, for messages.
   const std::string& name() const { return name_; }
@@ -43,8 +43,8 @@ struct RecordBackendTag {
 using RecordOpener = std::function<std::shared_ptr<RecordSource>(const std::string& path)>;
 using RecordBackends = Registry<RecordBackendTag, RecordOpener>;
 
-// Opens a store for reading. It leaves no file behind, takes no lock and needs no write permission.
-// Errors (kIo, kData) name the file and what is wrong with it.
+// Opens a store for reading, without files left behind, locks and write permission. A backend that
+// is not built in is a format from outside (data/plugin_source.h). Errors name file and mistake.
 std::shared_ptr<RecordSource> open_records(const std::string& backend, const std::string& path);
 
 }  // namespace caffe

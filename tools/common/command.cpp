@@ -58,7 +58,10 @@ void add_backend_flag(Flags* flags) {
   flags->add("backend", "KIND", "lmdb", "kind of store: lmdb or leveldb");
 }
 
-std::string backend_flag(const Flags& flags) { return upper_case(flags.text("backend")); }
+std::string backend_flag(const Flags& flags) {
+  const std::string kind = flags.text("backend");
+  return kind.ends_with(".so") ? kind : upper_case(kind);  // a library's name stays as it is
+}
 
 void add_threads_flag(Flags* flags) {
   flags->add("threads", "N", "",
