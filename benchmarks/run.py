@@ -2,7 +2,8 @@
 
 Without --peers: the training step of small nets against prototype_bench.cpp, which calls oneDNN by hand; results go to
 results/training_step.json. With --peers: training and inference of six nets against PyTorch (torch_peer.py: eager,
-channels_last, torch.compile; the best of them counts); results go to results/peers.json.
+channels_last, torch.compile) and ONNX Runtime, of which the best counts, and data_bench.cpp; results go to
+results/peers.json. Memory and start are compared with the peer that needs least.
 
 All sides are run in turn, several rounds in one go, because only ratios of interleaved runs mean anything on a machine
 that others use too. The result holds medians over all steps; a ratio is the median over the rounds of (engine's median
@@ -23,6 +24,7 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
+PEERS = ("eager", "channels_last", "compile", "onnxruntime")
 REFERENCE_NETS = ("lenet", "cifar10_quick")
 # net: steps per round of training, of inference
 PEER_NETS = {
@@ -45,7 +47,7 @@ def find_build(given):
 
 
 def build_programs(build):
-    command = ["cmake", "--build", str(build), "--target", "training_bench", "-j", str(os.cpu_count())]
+    command = ["cmake", "--build", str(build), "--target", "training_bench", "data_bench", "-j", str(os.cpu_count())]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"error: {' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -128,39 +130,101 @@ def peer_work(arguments):
             yield net, "inference", batch, arguments.steps or infer
 
 
+def peer_sides(programs, net, steps, batch, threads, arguments):
+    """The engine and its peers: commands by name."""
+    rest = ["--inference", "--batch", batch] if batch else []
+    sides = {"engine": [programs / "step_bench", HERE / "nets" / f"{net}.prototxt", steps, *rest]}
+    for variant in arguments.variants:
+        if variant == "onnxruntime":
+            if batch:
+                file = onnx_file(net, batch, arguments)
+                sides[variant] = [arguments.python, HERE / "onnx_peer.py", file, steps, threads]
+        elif variant != "channels_last" or net != "caption":
+            sides[variant] = [arguments.python, HERE / "torch_peer.py", net, steps, variant, threads, *rest]
+    return sides
+
+
+def onnx_file(net, batch, arguments):
+    path = HERE.parent / "build" / "peers" / f"{net}_{batch}.onnx"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        command = [arguments.python, HERE / "torch_peer.py", net, 0, "export", 1, "--batch", batch, "--output", path]
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"error: {' '.join(map(str, command))} failed: {done.stderr.strip()[-2000:]}")
+    return path
+
+
+class PeerRow:
+    """One net, kind of work and number of threads, with all runs of all sides."""
+
+    def __init__(self, net, work, batch, threads, sides):
+        self.net, self.work, self.batch, self.threads, self.sides = net, work, batch, threads, sides
+        self.runs = {}
+
+    def run_round(self, number):
+        """All sides in turn; after the first round the engine and the best peer."""
+        sides = list(self.sides)
+        if self.runs:
+            sides = ["engine", self.best()]
+        for side in sides if number % 2 else reversed(sides):
+            self.runs.setdefault(side, []).append(run_side(self.sides[side], self.threads))
+
+    def best(self):
+        median = over_all(self.runs, statistics.median, "ms")
+        return min((side for side in self.sides if side != "engine"), key=median.get)
+
+    def result(self):
+        best = self.best()
+        result = {"net": self.net, "work": self.work, "batch": self.batch, "threads": self.threads}
+        result.update(best_peer=best, rounds=len(self.runs["engine"]), **compare(self.runs, best))
+        for key in ("peak_mb", "start_ms"):
+            result[key] = {side: statistics.median(run[key] for run in each) for side, each in self.runs.items()}
+            least = min(value for side, value in result[key].items() if side != "engine")
+            result[key + "_ratio"] = result[key]["engine"] / least
+        result["peer_version"] = self.runs[best][0]["version"]
+        return result
+
+
 def compare_with_peers(programs, arguments):
-    results = []
-    print("net            work          threads  engine ms   best peer        ms  ratio  cpu ratio  memory  start")
+    """Rounds over all rows, until as many are done as asked for, or the time is over; at least one."""
+    rows = []
     for net, work, batch, steps in peer_work(arguments):
         for threads in arguments.threads:
-            rest = ["--inference", "--batch", batch] if batch else []
-            sides = {"engine": [programs / "step_bench", HERE / "nets" / f"{net}.prototxt", steps, *rest]}
-            for variant in arguments.variants:
-                if variant == "channels_last" and net == "caption":
-                    continue
-                sides[variant] = [sys.executable, HERE / "torch_peer.py", net, steps, variant, threads, *rest]
-            runs = interleave(sides, threads, arguments.rounds or 3)
-            median = over_all(runs, statistics.median, "ms")
-            best = min((side for side in sides if side != "engine"), key=median.get)
-            result = {"net": net, "work": work, "batch": batch, "threads": threads, "best_peer": best}
-            result.update(compare(runs, best))
-            for key in ("peak_mb", "start_ms"):
-                result[key] = {side: statistics.median(run[key] for run in each) for side, each in runs.items()}
-                result[key + "_ratio"] = result[key]["engine"] / result[key][best]
-            result["peer_version"] = runs[best][0]["version"]
-            results.append(result)
-            print(
-                f"{net:14} {work + (f' {batch}' if batch else ''):13} {threads:7} {median['engine']:10.2f}"
-                f"   {best:13} {median[best]:6.1f} {result['ratio']:6.3f} {result['cpu_ratio']:10.3f}"
-                f" {result['peak_mb_ratio']:7.3f} {result['start_ms_ratio']:6.3f}",
-                flush=True,
-            )
+            rows.append(PeerRow(net, work, batch, threads, peer_sides(programs, net, steps, batch, threads, arguments)))
+    end = time.monotonic() + 60 * arguments.minutes if arguments.minutes else math.inf
+    for number in range(arguments.rounds or (1000 if arguments.minutes else 3)):
+        for row in rows:
+            if row.runs and time.monotonic() > end:
+                continue
+            row.run_round(number)
+            print(f"round {number + 1}: {row.net} {row.work} {row.batch or ''} threads {row.threads}", flush=True)
+        if time.monotonic() > end:
+            break
+    results = [row.result() for row in rows]
+    print("net            work          threads  engine ms   best peer        ms  ratio  cpu ratio  memory  start")
+    for result in results:
+        median, best = result["median_ms"], result["best_peer"]
+        work = result["work"] + (f" {result['batch']}" if result["batch"] else "")
+        print(
+            f"{result['net']:14} {work:13} {result['threads']:7} {median['engine']:10.2f}"
+            f"   {best:13} {median[best]:6.1f} {result['ratio']:6.3f} {result['cpu_ratio']:10.3f}"
+            f" {result['peak_mb_ratio']:7.3f} {result['start_ms_ratio']:6.3f}"
+        )
     for work in arguments.work:
-        values = [result["ratio"] for result in results if result["work"] == work]
-        if values:
-            mean = math.exp(statistics.fmean(map(math.log, values)))
-            print(f"{work}: geometric mean {mean:.3f}, worst {max(values):.3f}")
+        for key in ("ratio", "cpu_ratio", "peak_mb_ratio", "start_ms_ratio"):
+            values = [result[key] for result in results if result["work"] == work]
+            if values:
+                mean = math.exp(statistics.fmean(map(math.log, values)))
+                print(f"{work}: {key}: geometric mean {mean:.3f}, worst {max(values):.3f}")
     return results
+
+
+def data_speed(programs):
+    """What data_bench prints: records to batches, against what the machine does at best."""
+    done = subprocess.run([str(programs / "data_bench"), "5"], capture_output=True, text=True, check=True)
+    print(done.stdout)
+    return json.loads(done.stdout)
 
 
 def processor():
@@ -172,13 +236,15 @@ def processor():
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--peers", action="store_true", help="compare with PyTorch, which must be installed")
+    parser.add_argument("--peers", action="store_true", help="compare with PyTorch and ONNX Runtime")
     parser.add_argument("--build", help="CMake build folder; default: the newest below build/")
     parser.add_argument("--nets", nargs="+", choices=PEER_NETS)
     parser.add_argument("--work", nargs="+", choices=("training", "inference"), default=("training", "inference"))
-    parser.add_argument("--variants", nargs="+", default=("eager", "channels_last", "compile"), help="of PyTorch")
+    parser.add_argument("--variants", nargs="+", default=PEERS, choices=PEERS, help="that compete")
     parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, os.cpu_count()}))
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--minutes", type=float, help="with --peers: begin no further run after that long")
+    parser.add_argument("--python", default=sys.executable, help="that has the peers installed")
     parser.add_argument("--steps", type=int, help="per round")
     parser.add_argument("--limit", type=float, default=1.05, help="largest ratio that passes")
     parser.add_argument("--output", help="JSON file")
@@ -192,8 +258,9 @@ def main():
     arguments = parse()
     programs = build_programs(find_build(arguments.build))
     results = (compare_with_peers if arguments.peers else compare_with_reference)(programs, arguments)
+    others = "peers: PyTorch, ONNX Runtime" if arguments.peers else "reference: prototype_bench.cpp"
     report = {
-        "what": "milliseconds per step; " + ("peer: PyTorch" if arguments.peers else "reference: prototype_bench.cpp"),
+        "what": f"milliseconds per step; {others}",
         "command": "benchmarks/run.py " + " ".join(sys.argv[1:]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "processor": processor(),
@@ -201,6 +268,8 @@ def main():
         "load_average": os.getloadavg()[0],
         "results": results,
     }
+    if arguments.peers:
+        report["data"] = data_speed(programs)
     name = "peers.json" if arguments.peers else "training_step.json"
     output = pathlib.Path(arguments.output or HERE / "results" / name)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,10 @@
 """PyTorch's side of run.py --peers: the nets of nets/*.prototxt, with the same data, optimiser and threads.
 
 usage: torch_peer.py NET STEPS VARIANT THREADS [--inference] [--batch N]      VARIANT: eager, channels_last, compile
+       torch_peer.py NET 0 export 1 --batch N --output FILE.onnx
 
-Prints what step_bench prints: `ready` after the first step, then one JSON object.
+Prints what step_bench prints: `ready` after the first step, then one JSON object. With `export` it writes the net for
+onnx_peer.py.
 """
 
 import argparse
@@ -160,17 +162,26 @@ def loss_of(output, labels):
     return functional.cross_entropy(output, labels)
 
 
-def make_step(net, variant, batch, inference):
+def make_model(net, batch):
+    """The model, its input and labels."""
     create, _, shape, classes = NETS[net]
     torch.manual_seed(1)
     model = create()
     if shape is None:
-        data, labels = torch.randint(0, classes, (20, batch)), torch.randint(0, classes, (20 * batch,))
-    else:
-        data, labels = torch.randn(batch, *shape), torch.randint(0, classes, (batch,))
-        if variant == "channels_last":
-            model = model.to(memory_format=torch.channels_last)
-            data = data.to(memory_format=torch.channels_last)
+        return model, torch.randint(0, classes, (20, batch)), torch.randint(0, classes, (20 * batch,))
+    return model, torch.randn(batch, *shape), torch.randint(0, classes, (batch,))
+
+
+def export(net, batch, path):
+    model, data, _ = make_model(net, batch)
+    torch.onnx.export(model.eval(), (data,), path, dynamo=True)
+
+
+def make_step(net, variant, batch, inference):
+    model, data, labels = make_model(net, batch)
+    if variant == "channels_last":
+        model = model.to(memory_format=torch.channels_last)
+        data = data.to(memory_format=torch.channels_last)
     run = torch.compile(model) if variant == "compile" else model
     if inference:
         model.eval()
@@ -194,13 +205,17 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("net", choices=NETS)
     parser.add_argument("steps", type=int)
-    parser.add_argument("variant", choices=("eager", "channels_last", "compile"))
+    parser.add_argument("variant", choices=("eager", "channels_last", "compile", "export"))
     parser.add_argument("threads", type=int)
     parser.add_argument("--inference", action="store_true")
     parser.add_argument("--batch", type=int)
+    parser.add_argument("--output", help="of export")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    step = make_step(arguments.net, arguments.variant, arguments.batch or NETS[arguments.net][1], arguments.inference)
+    batch = arguments.batch or NETS[arguments.net][1]
+    if arguments.variant == "export":
+        return export(arguments.net, batch, arguments.output)
+    step = make_step(arguments.net, arguments.variant, batch, arguments.inference)
     step()
     print("ready", flush=True)
     for _ in range(2):
@@ -212,7 +227,7 @@ def main():
         processor.append((time.process_time() - used) * 1e3)
         wall.append((time.perf_counter() - start) * 1e3)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"ms": wall, "cpu_ms": processor, "peak_mb": peak, "version": torch.__version__}))
+    print(json.dumps({"ms": wall, "cpu_ms": processor, "peak_mb": peak, "version": f"PyTorch {torch.__version__}"}))
 
 
 if __name__ == "__main__":

@@ -102,19 +102,26 @@ class Buffer {
   bool is_zero() const { return zero_; }
 
   // Makes a representation live in foreign memory (an arena), which must outlive the buffer or the
-  // next bind.
+  // next bind, release or settle.
   void bind(int index, void* memory);
+  // Gives foreign memory back, with what is in it: until something is written, the representation
+  // has no content. Nothing happens where the memory is the buffer's own. Returns what it was.
+  void* release(int index);
+  bool lent(int index) const {
+    const Slot& slot = slots_[static_cast<size_t>(index)];
+    return slot.data != nullptr && !slot.storage;
+  }
+  // Moves out of foreign memory into the buffer's own.
+  void settle(int index);
 
-  // Whether the memory of a representation may be given away: it is the buffer's own, and nobody
-  // holds a view.
-  bool movable(int index) const;
-  // Gives representation `index`, which must be movable, the memory `storage`, whose content
-  // becomes the buffer's newest, and leaves there the memory it had: what works in place keeps its
-  // input that way without a copy.
-  void exchange(int index, std::shared_ptr<Storage>* storage);
-  // Takes over the content of another buffer of the same number of bytes, by exchanging memory
-  // where both are movable, else as a copy. What the other one holds afterwards is undefined.
-  void take(int index, Buffer* other, int other_index);
+  // Takes over the content of another buffer of the same number of bytes; what that one holds
+  // afterwards is undefined. Where both own their memory, and nobody holds a view, they exchange it,
+  // so what works in place keeps its input without a copy; so they do with foreign memory if both
+  // have it for the same time (`lent_alike`). Else the content is copied.
+  void take(int index, Buffer* other, int other_index, bool lent_alike = false);
+  // Whether both representations lie in the same place: one got the other's memory when the net was
+  // planned.
+  bool lies_with(int index, const Buffer& other, int other_index) const;
 
   // A pin, and the plain memory it guards, which stays valid as long as the pin lives.
   struct Pin {
@@ -125,8 +132,13 @@ class Buffer {
   void begin_pass();
   void end_pass();
 
+  // Gives up the buffer's own memory of representations that are out of date: after a net has begun
+  // to use another than the one in which the content came. Views keep theirs.
+  void trim();
   // Memory held, in bytes, over all representations.
   size_t bytes() const;
+  // What one representation takes, in bytes.
+  size_t bytes(int index) const { return bytes_needed(slots_[static_cast<size_t>(index)]); }
 
  private:
   struct Slot {
@@ -135,6 +147,7 @@ class Buffer {
     void* data = nullptr;
     bool valid = false;
   };
+  bool holds_content() const;
   size_t bytes_needed(const Slot& slot) const;
   void allocate(Slot& slot);
   void refresh(Slot& slot);

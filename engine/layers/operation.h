@@ -9,6 +9,24 @@
 
 namespace caffe {
 
+// What an implementation does with an array: kWrite overwrites all of it; kUpdate reads it, too.
+enum class Access { kRead, kWrite, kUpdate, kUnknown };
+
+// A representation of a buffer that a pass of an implementation touches. Of this the plan of memory
+// is made (net/plan/memory.h): content is given up after its last use. kUnknown: it may be read or
+// written in any way, or not be touched.
+struct BufferUse {
+  Buffer* buffer = nullptr;
+  int representation = 0;
+  Access access = Access::kUnknown;
+  // kWrite: may get the memory of `other`, of the same size, whose last use this pass is.
+  Buffer* other = nullptr;
+  int other_representation = 0;
+  // Gets the content of `other`, which is overwritten then, by Buffer::take.
+  bool takes = false;
+};
+using BufferUses = std::vector<BufferUse>;
+
 // One step of a plan: a layer, perhaps with layers after it that it takes along (fused), bound to
 // its blobs.
 struct Operation {
@@ -36,6 +54,9 @@ class Implementation {
   virtual ~Implementation() = default;
   virtual void forward() = 0;
   virtual void backward() = 0;
+  // What the passes touch, in this order. Parameters need not be named.
+  virtual BufferUses forward_uses() const = 0;
+  virtual BufferUses backward_uses() const = 0;
   // Where the fused layers, run one by one, would keep more of forward for their backward than this
   // did: makes the bottoms what they were before forward and returns true. They are then run again.
   virtual bool rewind() { return false; }

@@ -59,6 +59,9 @@ Net::~Net() = default;
 void Net::set_observed(const NetOptions& options) {
   observed_.assign(blobs_.size(), !options.observed.has_value());
   if (!options.observed) return;
+  const auto moves = [](const auto& layer) { return layer->shapes_tops_by_value(); };
+  if (std::none_of(layers_.begin(), layers_.end(), moves))
+    arena_ = options.arena ? options.arena : std::make_shared<Arena>();
   for (const std::string& name : *options.observed) {
     const int id = find_blob(name);
     CAFFE_REQUIRE(id >= 0, "cannot observe blob ", name, ": net ", name_,
@@ -109,6 +112,7 @@ void Net::collect_buffers() {
 }
 
 void Net::build_plan() {
+  memory_.reset();
   plan_.reset();
   unfused_plan_.reset();
   // Parameters keep theirs: other nets, which share them, planned with these layouts.
@@ -125,6 +129,7 @@ void Net::build_plan() {
     }
   }
   plan_ = std::make_unique<Plan>(operations(), PlanOptions{true, portable_only_});
+  plan_memory();
   ran_fused_.assign(layers_.size(), true);
   ++plan_generation_;
   sources_.clear();
@@ -134,6 +139,25 @@ void Net::build_plan() {
     for (const Blob* blob : source.top) source.planned.push_back(blob->shape());
     sources_.push_back(std::move(source));
   }
+}
+
+void Net::plan_memory() {
+  if (!arena_) return;
+  std::set<const Buffer*> kept = observed_buffers();
+  const auto keep = [&](const Blob& blob) { kept.insert({&blob.data(), &blob.diff()}); };
+  for (int i = 0; i < layer_count(); ++i) {
+    for (const auto& blob : layers_[static_cast<size_t>(i)]->blobs()) keep(*blob);
+    if (!bottom_ids(i).empty()) continue;  // data is there before the pass
+    for (const Blob* blob : blobs_at(blobs_, top_ids(i))) keep(*blob);
+  }
+  memory_ = std::make_unique<MemoryPlan>(plan_->steps(), kept, !forward_only_, arena_);
+}
+
+// For passes that the plan of memory was not made for.
+void Net::keep_all() {
+  if (memory_) memory_->settle();
+  memory_.reset();
+  arena_.reset();
 }
 
 // What somebody may look at beside the layers. Blobs may share memory.
@@ -168,6 +192,7 @@ std::vector<Operation> Net::operations() const {
 void Net::reshape() { reshape_from(0); }
 
 void Net::reshape_from(int first) {
+  memory_.reset();  // it knows buffers by the layouts that they had
   for (int i = first; i < layer_count(); ++i) {
     Layer& layer = *layers_[static_cast<size_t>(i)];
     with_label(layer, [&] {
@@ -249,6 +274,8 @@ double Net::forward(int first, int last) {
   CAFFE_REQUIRE(first >= 0 && first <= last && last < layer_count(), "net ", name_,
                 " has layers 0 to ", layer_count() - 1, "; it cannot run ", first, " to ", last);
   run_prepare(first, last);
+  if (first != 0 || last != layer_count() - 1 || runs_layer_by_layer()) keep_all();
+  if (memory_) memory_->start();
   for (Buffer* buffer : buffers_) buffer->begin_pass();
   double loss = 0;
   for (int next = first; next <= last;) next = forward_steps(next, last, &loss);
@@ -261,12 +288,15 @@ double Net::forward(int first, int last) {
 // what comes after it is then planned anew. Returns the next layer to run.
 int Net::forward_steps(int first, int last, double* loss) {
   const Plan& plan = plan_for(first, last);
-  for (const Plan::Step& step : plan.steps()) {
+  for (size_t k = 0; k < plan.steps().size(); ++k) {
+    const Plan::Step& step = plan.steps()[k];
     if (step.first < first || step.last > last) continue;
     const auto start = profile_ ? Clock::now() : Clock::time_point();
     const int next = step.last + 1;
     call_back(Moment::kBeforeForward, step.first);
+    if (memory_) memory_->before(k, false);
     const bool reshaped = reshaped_tops(step.first, [&] { step.implementation->forward(); });
+    if (memory_) memory_->after(k, false);
     if (profile_) (*profile_)[static_cast<size_t>(step.first)].forward += seconds_since(start);
     for (int i = step.first; i < next; ++i) {
       *loss += layer_loss(i);
@@ -315,28 +345,40 @@ void Net::backward(int first, int last) {
   CAFFE_REQUIRE(last >= 0 && last <= first && first < layer_count(), "net ", name_, " has layers ",
                 layer_count() - 1, " to 0; it cannot run ", first, " down to ", last);
   CAFFE_REQUIRE(!forward_only_, "net ", name_, " was made to run forward only");
+  if (last != 0 || first != layer_count() - 1 || runs_layer_by_layer()) keep_all();
+  CAFFE_REQUIRE(!memory_ || memory_->holds(), "net ", name_,
+                " has nothing to go back from: a pass backward follows a pass forward, once, ",
+                "because what is not observed is given up");
   for (Buffer* buffer : buffers_) buffer->begin_pass();
   const Plan& plan = plan_for_backward(first, last);
-  for (auto step = plan.steps().rbegin(); step != plan.steps().rend(); ++step) {
-    if (step->first < last || step->last > first) continue;
-    call_back(Moment::kBeforeBackward, step->first);
-    if (step->backward) {
-      Layer& layer = *layers_[static_cast<size_t>(step->first)];
-      const auto start = profile_ ? Clock::now() : Clock::time_point();
-      with_label(layer, [&] {
-        CAFFE_REQUIRE(layer.has_backward() || !wants_gradient(step->first),
-                      "has no gradient; set propagate_down: ",
-                      "false, or take it out of the way of the loss");
-        step->implementation->backward();
-      });
-      if (profile_) (*profile_)[static_cast<size_t>(step->first)].backward += seconds_since(start);
-      if (debug_info_) log_backward(*this, step->first);
+  for (size_t k = plan.steps().size(); k-- > 0;) {
+    const Plan::Step& step = plan.steps()[k];
+    if (step.first < last || step.last > first) continue;
+    call_back(Moment::kBeforeBackward, step.first);
+    if (step.backward) {
+      if (memory_) memory_->before(k, true);
+      backward_step(step);
+      if (memory_) memory_->after(k, true);
     }
-    call_back(Moment::kAfterBackward, step->first);
-    if (backward_progress_) backward_progress_(step->first);
+    call_back(Moment::kAfterBackward, step.first);
+    if (backward_progress_) backward_progress_(step.first);
   }
+  if (memory_) memory_->finish();
   if (debug_info_ && last == 0 && first == layer_count() - 1) log_norms(*this);
   for (Buffer* buffer : buffers_) buffer->end_pass();
+}
+
+void Net::backward_step(const Plan::Step& step) {
+  Layer& layer = *layers_[static_cast<size_t>(step.first)];
+  const auto start = profile_ ? Clock::now() : Clock::time_point();
+  with_label(layer, [&] {
+    CAFFE_REQUIRE(layer.has_backward() || !wants_gradient(step.first),
+                  "has no gradient; set propagate_down: ",
+                  "false, or take it out of the way of the loss");
+    step.implementation->backward();
+  });
+  if (profile_) (*profile_)[static_cast<size_t>(step.first)].backward += seconds_since(start);
+  if (debug_info_) log_backward(*this, step.first);
 }
 
 // What a callback sees and writes through views must be what the next layer reads.
@@ -361,6 +403,22 @@ void Net::cancel() {
   for (const auto& layer : layers_) layer->cancel();
 }
 
-std::string Net::plan_text() const { return plan_->text(); }
+size_t Net::parameter_bytes() const {
+  size_t bytes = 0;
+  for (const Parameter& parameter : parameters_) {
+    const Buffer& data = parameter.blob->data();
+    bytes += data.bytes(data.preferred());
+  }
+  return bytes;
+}
+
+std::string Net::plan_text() const {
+  std::string text = plan_->text() + concat("parameters: ", parameter_bytes(), " bytes\n");
+  if (memory_) {
+    text += concat("memory shared by the steps: ", memory_->bytes(), " bytes in place of ",
+                   memory_->bytes_apart(), "; at once needed: ", memory_->bytes_at_once(), "\n");
+  }
+  return text;
+}
 
 }  // namespace caffe

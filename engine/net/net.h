@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "layers/layer.h"
+#include "net/plan/memory.h"
 #include "net/plan/plan.h"
 
 namespace caffe {
@@ -27,12 +28,19 @@ struct NetOptions {
   DataOptions data;
   bool forward_only = false;   // backward will never be called: inference
   bool portable_only = false;  // for tests: no vendor implementations
+  // Memory for what is not observed; may be that of a net that never runs at the same time. Null:
+  // the net's own.
+  std::shared_ptr<Arena> arena;
 };
 
 // A directed acyclic graph of layers, built from a NetParameter that has been upgraded to the
 // newest form (io/prototxt.h does that). Construction filters the layers by phase, level and
 // stages, inserts Split layers, shapes all blobs, decides which layers run backward, and makes the
 // plan.
+//
+// A net that was told what is observed gives up everything else as soon as it has been used
+// (net/plan/memory.h), so after a whole pass forward there can be one whole pass backward. From the
+// first pass over a part of the layers on, or with callbacks, it keeps all.
 //
 // One thread at a time. Errors are caffe::Error, with the layer named; a net that threw in forward
 // or backward can be run again.
@@ -149,6 +157,9 @@ class Net {
   void collect_buffers();
   std::vector<Operation> operations() const;
   void build_plan();
+  void plan_memory();
+  void keep_all();
+  size_t parameter_bytes() const;
   std::set<const Buffer*> observed_buffers() const;
   const Plan& plan_for(int first, int last);
   const Plan& unfused_plan();
@@ -156,6 +167,7 @@ class Net {
   void run_one_by_one(const Plan::Step& group);
   void run_prepare(int first, int last);
   int forward_steps(int first, int last, double* loss);
+  void backward_step(const Plan::Step& step);
   bool reshaped_tops(int layer, const std::function<void()>& run);
   void reshape_from(int layer);
   void call_back(Moment moment, int layer);
@@ -195,6 +207,8 @@ class Net {
   std::unique_ptr<Plan> plan_;
   int64_t plan_generation_ = 0;
   std::unique_ptr<Plan> unfused_plan_;  // for ranges that cut a fused group
+  std::shared_ptr<Arena> arena_;        // null: everything is observed
+  std::unique_ptr<MemoryPlan> memory_;  // null: everything is kept
   std::vector<bool> ran_fused_;         // by layer: whether plan_ ran it forward last
   std::array<std::vector<std::function<void(int)>>, 4> callbacks_;  // by Moment
   bool has_callbacks_ = false;

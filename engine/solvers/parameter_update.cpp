@@ -150,6 +150,7 @@ void ParameterUpdate::begin(const Step& step, double loss) {
   if (exchange_) scale_ = 1.0f / static_cast<float>(exchange_->world()) / param_.iter_size();
   started_ = arrived_ = updated_ = 0;
   own_loss_ = loss;
+  trim();
   if (!exchange_) return;
   *loss_ = static_cast<float>(loss);
   if (exchange_->rounds()) loss_sum_ = exchange_->start_sum(loss_, 1);
@@ -177,6 +178,24 @@ double ParameterUpdate::collect() {
 void ParameterUpdate::finish() {
   if (clips()) clip();
   update_arrived();
+}
+
+// Weights came in plain order; the pass forward that has just ended has them in the one in which
+// they stay. A history comes so, too, if it was restored.
+void ParameterUpdate::trim() {
+  if (trimmed_plan_ == bound_plan_) return;
+  const auto keep_one = [](Buffer& buffer, int index) {
+    if (buffer.pinned()) return;
+    buffer.update(index);
+    buffer.trim();
+  };
+  for (const Learned& learned : learned_) {
+    keep_one(learned.parameter->blob->data(), learned.data_index);
+    for (size_t k = 0; k < learned.history.size(); ++k) {
+      if (!learned.history[k]->is_zero()) keep_one(*learned.history[k], learned.history_index[k]);
+    }
+  }
+  trimmed_plan_ = bound_plan_;
 }
 
 void ParameterUpdate::apply(const Step& step) {

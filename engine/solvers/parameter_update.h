@@ -89,6 +89,7 @@ class ParameterUpdate {
   void update_arrived();
   void update(const Bucket& bucket);
   void update_segment(const Segment& segment);
+  void trim();
   void clip();
   double gradient_norm();
   bool clips() const { return param_.clip_gradients() >= 0; }
@@ -101,6 +102,7 @@ class ParameterUpdate {
   bool plain_wire_ = false;
 
   int64_t bound_plan_ = -1;
+  int64_t trimmed_plan_ = -1;  // the plan whose unused memory was given up
   std::vector<Learned> learned_;  // in the order in which they are completed
   std::vector<Bucket> buckets_;
   std::unique_ptr<Storage> wire_;  // all gradients, then the loss

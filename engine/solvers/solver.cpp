@@ -72,6 +72,7 @@ NetOptions Solver::net_options(Phase phase) const {
   net.data.shuffle = options_.shuffle && phase == TRAIN;
   net.data.resize = options_.resize;
   net.data.threads = options_.data_threads;
+  net.arena = arena_;
   net.forward_only = phase == TEST && options_.observed.has_value();
   return net;
 }

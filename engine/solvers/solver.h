@@ -131,6 +131,7 @@ class Solver {
   SolverOptions options_;
   uint64_t seed_ = 0;
   std::unique_ptr<UpdateRule> rule_;
+  std::shared_ptr<Arena> arena_ = std::make_shared<Arena>();  // of all nets, which run in turn
   std::shared_ptr<Net> net_;
   std::vector<std::shared_ptr<Net>> test_nets_;
   std::vector<std::shared_ptr<Blob>> history_;  // all of kind 0, then all of kind 1

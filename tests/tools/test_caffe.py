@@ -281,6 +281,17 @@ def test_time_prints_every_layer_forward_and_backward(caffe, formats):
     assert forms(ours) == forms(reference(formats, "log_time.txt"))
 
 
+def test_time_tells_which_share_of_the_peak_a_layer_reaches(caffe):
+    rows = caffe.succeed("time", "-model", NET, "-iterations", "2").stdout.splitlines()
+    peak = float(re.fullmatch(r"peak of this machine, .*: (\d+) GFLOP/s", rows[0])[1])
+    row = next(row for row in rows if re.search(r"\bconv1\b", row)).split()
+    milliseconds, rate, share = float(row[0]), float(row[1]), float(row[2])
+    operations = 2 * (4 * 5 * 5) * (8 * 24 * 24)  # each weight of conv1 at each position of its top
+    assert rate == pytest.approx(operations / milliseconds / 1e6, rel=0.1)
+    assert share == pytest.approx(100 * rate / peak, rel=0.1)
+    assert rows[-1].endswith(" all")
+
+
 def test_plan_names_every_layer_once(caffe):
     for arguments in ([NET], ["-model", NET]):
         text = caffe.succeed("plan", *arguments).stdout

@@ -1,17 +1,22 @@
 // `caffe time`: measures a net.
 
+#include <cmath>
 #include <iomanip>
+#include <iostream>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "core/clock.h"
 #include "io/prototxt.h"
+#include "tools/commands/arithmetic.h"
 #include "tools/commands/commands.h"
 #include "tools/common/command.h"
 
 namespace caffe {
 namespace {
+
+constexpr double kPeakSeconds = 0.3;  // of the test of what the machine can do
 
 double milliseconds_since(Clock::time_point start) { return 1000 * seconds_since(start); }
 
@@ -43,6 +48,53 @@ void report_layers(const Net& net, const std::vector<Net::LayerTime>& times, int
   }
 }
 
+// "12.3 ms  45.6 GFLOP/s  78 %"; without operations the time alone.
+std::string speed(double seconds, double operations, double peak) {
+  std::ostringstream cell;
+  cell << std::fixed << std::setprecision(3) << std::setw(10) << 1000 * seconds;
+  if (operations > 0 && seconds > 0) {
+    const double rate = operations / seconds;
+    cell << std::setprecision(1) << std::setw(10) << rate / 1e9 << std::setw(9)
+         << 100 * rate / peak << " %";
+  } else {
+    cell << std::string(21, ' ');
+  }
+  return cell.str();
+}
+
+// A row for each step of the plan, on standard output: milliseconds, billions of operations per
+// second, and their share of the peak, each way.
+void print_speeds(const Net& net, const std::vector<Net::LayerTime>& times, int64_t passes,
+                  double peak) {
+  std::cout << "peak of this machine, float32, with the threads of this run: "
+            << std::lround(peak / 1e9) << " GFLOP/s\n"
+            << "forward: ms, GFLOP/s, of peak   backward: ms, GFLOP/s, of peak   layers\n";
+  Arithmetic all;
+  Net::LayerTime sum;
+  for (const Plan::Step& step : net.plan().steps()) {
+    Arithmetic work;
+    Net::LayerTime time;
+    std::string names;
+    for (int i = step.first; i <= step.last; ++i) {
+      const Arithmetic own = arithmetic_of(net, i);
+      work.forward += own.forward;
+      work.backward += own.backward;
+      time.forward += times[static_cast<size_t>(i)].forward / static_cast<double>(passes);
+      time.backward += times[static_cast<size_t>(i)].backward / static_cast<double>(passes);
+      names += (names.empty() ? "" : " + ") + net.layers()[static_cast<size_t>(i)]->name();
+    }
+    std::cout << speed(time.forward, work.forward, peak) << "  "
+              << speed(time.backward, work.backward, peak) << "  " << names << "\n";
+    all.forward += work.forward;
+    all.backward += work.backward;
+    sum.forward += time.forward;
+    sum.backward += time.backward;
+  }
+  std::cout << speed(sum.forward, all.forward, peak) << "  "
+            << speed(sum.backward, all.backward, peak) << "  all\n"
+            << std::flush;
+}
+
 void time(const Flags& flags) {
   CAFFE_REQUIRE(flags.given("model"), "needs a model definition to time: -model FILE");
   refuse_gpu(flags);
@@ -57,6 +109,7 @@ void time(const Flags& flags) {
   net.backward();
   CAFFE_COMMAND_LOG("*** Benchmark begins ***");
   CAFFE_COMMAND_LOG("Testing for ", passes, " iterations.");
+  const double peak = measure_peak(kPeakSeconds);
   std::vector<Net::LayerTime> times(net.layers().size());
   net.profile(&times);
   const double waited_before = net.data_seconds();
@@ -84,11 +137,14 @@ void time(const Flags& flags) {
                     " ms.");
   CAFFE_COMMAND_LOG("Total Time: ", total, " ms.");
   CAFFE_COMMAND_LOG("*** Benchmark ends ***");
+  print_speeds(net, times, passes, peak);
 }
 
 const char* const kAbout =
     "Runs forward and backward passes and logs the mean time of every layer, of both directions, "
-    "and of waiting for data. A layer that runs as part of another has its time there, and its "
+    "and of waiting for data; then prints a table of what the steps of the plan reach, in operations "
+    "of matrix products and convolutions per second, and as a share of what a large product of "
+    "matrices reaches on this machine. A layer that runs as part of another has its time there, and its "
     "line says so; `caffe plan` shows which.\n"
     "\n"
     "example:\n"

@@ -84,6 +84,8 @@ class Nothing : public Implementation {
  public:
   void forward() override {}
   void backward() override {}
+  BufferUses forward_uses() const override { return {}; }
+  BufferUses backward_uses() const override { return {}; }
   std::string name() const override { return "removed"; }
   std::string details() const override { return "changes nothing"; }
 };
@@ -101,6 +103,8 @@ class Folding::WithCurrentWeights : public Implementation {
     inner_->forward();
   }
   void backward() override {}
+  BufferUses forward_uses() const override { return inner_->forward_uses(); }
+  BufferUses backward_uses() const override { return {}; }
   std::string name() const override { return inner_->name(); }
   std::string details() const override {
     std::string names;

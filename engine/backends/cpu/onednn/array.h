@@ -5,6 +5,7 @@
 
 #include "backends/cpu/onednn/dnnl_layout.h"
 #include "core/blob.h"
+#include "layers/operation.h"
 
 namespace caffe::onednn {
 
@@ -18,7 +19,18 @@ class Array {
   const float* read() const { return static_cast<const float*>(buffer_->read(index_)); }
   float* write() const { return static_cast<float*>(buffer_->write(index_)); }
   float* update() const { return static_cast<float*>(buffer_->update(index_)); }
-  void take(const Array& other) const { buffer_->take(index_, other.buffer_, other.index_); }
+  void take(const Array& other, bool lent_alike = false) const {
+    buffer_->take(index_, other.buffer_, other.index_, lent_alike);
+  }
+  bool lies_with(const Array& other) const {
+    return buffer_->lies_with(index_, *other.buffer_, other.index_);
+  }
+  bool lent() const { return buffer_->lent(index_); }
+  BufferUse use(Access access) const { return {buffer_, index_, access}; }
+  // Written, perhaps in the memory of `other`, which is needed no longer.
+  BufferUse write_instead_of(const Array& other) const {
+    return {buffer_, index_, Access::kWrite, other.buffer_, other.index_};
+  }
   Buffer& buffer() const { return *buffer_; }
   int index() const { return index_; }
 

@@ -15,7 +15,7 @@ using Forward = dnnl::batch_normalization_forward::primitive_desc;
 using Backward = dnnl::batch_normalization_backward::primitive_desc;
 
 // Parts of the layer's workspace.
-constexpr size_t kStatistics = 0, kSigns = 1, kInput = 2;
+constexpr size_t kStatistics = 0, kSigns = 1;
 
 // BatchNorm, with Scale and ReLU where they follow: one primitive each way. In place, the input is
 // kept for backward by exchanging memory with the blob.
@@ -57,8 +57,7 @@ class BatchNorm : public DnnlImplementation {
 
   void backward() override {
     if (!backward_) return;
-    const float* x =
-        keeps_input_ ? static_cast<const float*>(layer_.workspace(kInput)->data()) : source_.read();
+    const float* x = keeps_input_ ? kept_->read() : source_.read();
     backward_->set(DNNL_ARG_SRC, const_cast<float*>(x));
     if (scale_gradient_) backward_->set(DNNL_ARG_DIFF_SCALE, scale_gradient_->begin());
     if (shift_gradient_) backward_->set(DNNL_ARG_DIFF_SHIFT, shift_gradient_->begin());
@@ -67,10 +66,23 @@ class BatchNorm : public DnnlImplementation {
     if (shift_gradient_) shift_gradient_->end();
   }
 
+  BufferUses forward_uses() const override {
+    if (!keeps_input_)
+      return {source_.use(Access::kRead),
+              destination_.use(in_place_ ? Access::kUpdate : Access::kWrite)};
+    BufferUse kept = kept_->write_instead_of(source_);
+    kept.takes = true;
+    return {source_.use(Access::kRead), kept};
+  }
+  BufferUses backward_uses() const override {
+    if (!backward_) return {};
+    BufferUses uses = {keeps_input_ ? kept_->use(Access::kRead) : source_.use(Access::kRead)};
+    backward_->add_uses(&uses);
+    return uses;
+  }
+
   bool rewind() override {
-    if (keeps_input_) {
-      std::memcpy(source_.write(), layer_.workspace(kInput)->data(), format_.get_size());
-    }
+    if (keeps_input_) std::memcpy(source_.write(), kept_->read(), format_.get_size());
     return keeps_input_ || !in_place_;
   }
 
@@ -119,7 +131,7 @@ class BatchNorm : public DnnlImplementation {
       signs_ = layer_workspace(layer_, signs.get_size(), kSigns);
       forward_.bind(DNNL_ARG_WORKSPACE, signs, signs_);
     }
-    if (keeps_input_) layer_workspace(layer_, format_.get_size(), kInput);
+    if (keeps_input_) kept_.emplace(layer_.kept_input(source_.buffer().count()), format_);
   }
 
   void plan_backward(const Operation& operation) {
@@ -148,20 +160,12 @@ class BatchNorm : public DnnlImplementation {
     shift_gradient_.emplace(gradient(1));
   }
 
-  // The result goes into the memory kept aside, which then changes places with the blob's.
+  // The input moves aside, by an exchange of memory where that is possible.
   void run_keeping_input() {
-    std::shared_ptr<Storage>& kept = layer_.workspace(kInput);
-    Buffer& buffer = source_.buffer();
-    const float* x = source_.read();
-    const bool exchange = buffer.movable(source_.index());
-    if (!exchange) {
-      std::memcpy(kept->data(), x, format_.get_size());
-      x = static_cast<const float*>(kept->data());
-    }
-    forward_.set(DNNL_ARG_SRC, const_cast<float*>(x));
-    forward_.set(DNNL_ARG_DST, exchange ? kept->data() : destination_.write());
+    kept_->take(source_, true);
+    forward_.set(DNNL_ARG_SRC, const_cast<float*>(kept_->read()));
+    forward_.set(DNNL_ARG_DST, destination_.write());
     forward_.run();
-    if (exchange) buffer.exchange(source_.index(), &kept);
   }
 
   float* mean() const { return statistics_; }
@@ -174,6 +178,7 @@ class BatchNorm : public DnnlImplementation {
   Desc format_;
   int64_t channels_;
   Array source_, destination_;
+  std::optional<Array> kept_;  // the input, where it is overwritten and backward needs it
   Forward forward_pd_;
   Step forward_;
   float* statistics_ = nullptr;  // means, then variances

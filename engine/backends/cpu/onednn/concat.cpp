@@ -41,6 +41,19 @@ class Concat : public DnnlImplementation {
     }
   }
 
+  BufferUses forward_uses() const override {
+    BufferUses uses = {top_.use(Access::kWrite)};
+    for (const Bottom& bottom : bottom_) uses.push_back(bottom.data.use(Access::kRead));
+    return uses;
+  }
+  BufferUses backward_uses() const override {
+    BufferUses uses = {top_diff_.use(Access::kRead)};
+    for (const Bottom& bottom : bottom_) {
+      if (bottom.wanted) uses.push_back(bottom.diff.use(Access::kWrite));
+    }
+    return uses;
+  }
+
  private:
   struct Bottom {
     Array data, diff;

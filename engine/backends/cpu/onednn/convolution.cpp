@@ -190,6 +190,22 @@ class ConvolutionImplementation : public DnnlImplementation {
     }
   }
 
+  BufferUses forward_uses() const override {
+    BufferUses uses;
+    for (const Step& step : forward_) step.add_uses(&uses);
+    return uses;
+  }
+
+  BufferUses backward_uses() const override {
+    BufferUses uses;
+    for (const Back& back : backward_) {
+      for (const auto* step : {&back.activation, &back.weights, &back.data}) {
+        if (*step) (*step)->add_uses(&uses);
+      }
+    }
+    return uses;
+  }
+
  private:
   // With dilation counted as oneDNN does: 0 is dense.
   static Window dense_window(const Operation& operation) {

@@ -41,6 +41,13 @@ class Elementwise : public DnnlImplementation {
   void backward() override {
     if (backward_) backward_->run();
   }
+  BufferUses forward_uses() const override {
+    BufferUses uses;
+    if (operand_) operand_->add_keep_uses(&uses);
+    forward_.add_uses(&uses);
+    return uses;
+  }
+  BufferUses backward_uses() const override { return uses_of({pointer_to(backward_)}); }
 
  private:
   Desc format_;
@@ -89,6 +96,22 @@ class MappedElementwise : public DnnlImplementation {
                          : bottom_->diff().write(bottom_diff_representation_);
     map_.map_gradient(elements_, static_cast<const float*>(v), static_cast<const float*>(dy),
                       static_cast<float*>(dx));
+  }
+
+  BufferUses forward_uses() const override {
+    BufferUses uses;
+    if (operand_) operand_->add_keep_uses(&uses);
+    uses.push_back({&bottom_->data(), data_representation_, Access::kRead});
+    uses.push_back({&top_->data(), in_place_ ? data_representation_ : top_representation_,
+                    in_place_ ? Access::kUpdate : Access::kWrite});
+    return uses;
+  }
+  BufferUses backward_uses() const override {
+    if (!operand_) return {};
+    return {operand_->use(),
+            {&top_->diff(), top_diff_representation_, Access::kRead},
+            {&bottom_->diff(), bottom_diff_representation_,
+             in_place_ ? Access::kUpdate : Access::kWrite}};
   }
 
  private:

@@ -56,6 +56,21 @@ class EltwiseSum : public DnnlImplementation {
     if (heir_) heir_->take(top_diff_);
   }
 
+  BufferUses forward_uses() const override {
+    BufferUses uses;
+    for (const Term& term : bottom_) uses.push_back(term.array.use(Access::kRead));
+    uses.push_back(top_.use(in_place_ ? Access::kUpdate : Access::kWrite));
+    return uses;
+  }
+  BufferUses backward_uses() const override {
+    BufferUses uses;
+    if (relu_) uses.push_back(top_.use(Access::kRead));
+    uses.push_back(top_diff_.use(change_diff_ ? Access::kUpdate : Access::kRead));
+    for (const Term& target : targets_) uses.push_back(target.array.use(Access::kWrite));
+    if (heir_) uses.push_back(heir_->write_instead_of(top_diff_));
+    return uses;
+  }
+
  private:
   struct Term {
     Array array;

@@ -20,4 +20,15 @@ void GradientOperand::keep() {
   for_each(elements_, [=](int64_t i) { to[i] = from[i]; });
 }
 
+void GradientOperand::add_keep_uses(BufferUses* uses) const {
+  if (kept_ == nullptr) return;
+  uses->push_back({read_, read_representation_, Access::kRead});
+  uses->push_back({kept_, kept_representation_, Access::kWrite});
+}
+
+BufferUse GradientOperand::use() const {
+  return kept_ != nullptr ? BufferUse{kept_, kept_representation_, Access::kRead}
+                          : BufferUse{read_, read_representation_, Access::kRead};
+}
+
 }  // namespace caffe::onednn

@@ -12,6 +12,9 @@ class GradientOperand {
   // Before the forward pass.
   void keep();
   Buffer& buffer() const { return kept_ != nullptr ? *kept_ : *read_; }
+  // What keep() touches, and what backward reads.
+  void add_keep_uses(BufferUses* uses) const;
+  BufferUse use() const;
 
  private:
   int64_t elements_;

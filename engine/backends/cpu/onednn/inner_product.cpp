@@ -49,6 +49,11 @@ class InnerProduct : public DnnlImplementation {
   }
 
   void forward() override { forward_.run(); }
+  BufferUses forward_uses() const override { return uses_of({&forward_}); }
+  BufferUses backward_uses() const override {
+    return uses_of(
+        {pointer_to(activation_gradient_), pointer_to(gradients_), pointer_to(data_)});
+  }
 
   void backward() override {
     if (activation_gradient_) activation_gradient_->run();

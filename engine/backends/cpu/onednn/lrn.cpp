@@ -187,6 +187,15 @@ class Lrn : public DnnlImplementation {
     own_.backward(x, dy, bottom_diff_.write());
   }
 
+  BufferUses forward_uses() const override {
+    return {bottom_.use(Access::kRead), top_.use(Access::kWrite)};
+  }
+  BufferUses backward_uses() const override {
+    if (!wanted_) return {};
+    return {bottom_.use(Access::kRead), top_diff_.use(Access::kRead),
+            bottom_diff_.use(Access::kWrite)};
+  }
+
  private:
   static Desc format(const Operation& operation) {
     require_no_fusion(operation);

@@ -95,6 +95,8 @@ class Pooling : public DnnlImplementation {
   void backward() override {
     if (backward_) backward_->run();
   }
+  BufferUses forward_uses() const override { return uses_of({&forward_}); }
+  BufferUses backward_uses() const override { return uses_of({pointer_to(backward_)}); }
 
  private:
   Desc source_;

@@ -77,6 +77,23 @@ class PRelu : public DnnlImplementation {
     apply(x, dy, dx);
   }
 
+  BufferUses forward_uses() const override {
+    BufferUses uses;
+    if (operand_) operand_->add_keep_uses(&uses);
+    uses.push_back({&bottom_->data(), data_, Access::kRead});
+    uses.push_back({&top_->data(), top_data_, top_ == bottom_ ? Access::kUpdate : Access::kWrite});
+    return uses;
+  }
+  BufferUses backward_uses() const override {
+    if (!operand_) return {};
+    BufferUses uses = {operand_->use(), {&top_->diff(), top_diff_, Access::kRead}};
+    if (bottom_diff_ >= 0) {
+      uses.push_back({&bottom_->diff(), bottom_diff_,
+                      top_ == bottom_ ? Access::kUpdate : Access::kWrite});
+    }
+    return uses;
+  }
+
  private:
   // One slope per channel, zeros for the padding.
   void spread_slopes() {

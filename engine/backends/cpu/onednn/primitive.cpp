@@ -75,6 +75,21 @@ void Step::run() {
         "a primitive");
 }
 
+void Step::add_uses(BufferUses* uses) const {
+  for (const Operand& operand : operands_) {
+    if (operand.buffer != nullptr)
+      uses->push_back({operand.buffer, operand.representation, operand.access});
+  }
+}
+
+BufferUses uses_of(std::initializer_list<const Step*> steps) {
+  BufferUses uses;
+  for (const Step* step : steps) {
+    if (step != nullptr) step->add_uses(&uses);
+  }
+  return uses;
+}
+
 void bind_in_out(Step& step, int source_id, const Desc& source, Buffer& in, int destination_id,
                  const Desc& destination, Buffer& out) {
   const bool in_place = &in == &out;

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,8 +18,6 @@ void check(dnnl_status_t status, const char* what);
 
 // What every primitive is created with: no precision is given away, and the scratchpad is ours.
 dnnl::primitive_attr strict_attributes();
-
-enum class Access { kRead, kWrite, kUpdate };
 
 // A primitive and its operands, bound once. Running it asks each buffer for its memory, which
 // converts what is not there in the format needed, and executes; nothing is created or looked up.
@@ -34,6 +34,8 @@ class Step {
   Step& bind(int id, const Desc& desc, void* memory);
   Step& set(int id, void* memory);
   void run();
+  // Adds the buffers it is bound to.
+  void add_uses(BufferUses* uses) const;
 
  private:
   struct Operand {
@@ -77,6 +79,10 @@ class ParameterGradient {
   bool direct_ = false;
   std::unique_ptr<Storage> aside_;
 };
+
+// What steps that run one after another touch; those that are missing touch nothing.
+BufferUses uses_of(std::initializer_list<const Step*> steps);
+inline const Step* pointer_to(const std::optional<Step>& step) { return step ? &*step : nullptr; }
 
 // Refuses what no implementation of this backend takes: doubles, empty arrays.
 void require_supported(const Operation& operation);

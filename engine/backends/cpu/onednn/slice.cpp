@@ -43,6 +43,18 @@ class Slice : public DnnlImplementation {
     }
   }
 
+  BufferUses forward_uses() const override {
+    BufferUses uses = {bottom_.use(Access::kRead)};
+    for (const Top& top : top_) uses.push_back(top.data.use(Access::kWrite));
+    return uses;
+  }
+  BufferUses backward_uses() const override {
+    if (!wanted_) return {};
+    BufferUses uses = {bottom_diff_.use(Access::kWrite)};
+    for (const Top& top : top_) uses.push_back(top.diff.use(Access::kRead));
+    return uses;
+  }
+
  private:
   struct Top {
     Array data, diff;

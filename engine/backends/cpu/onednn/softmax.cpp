@@ -24,16 +24,18 @@ class Softmax : public DnnlImplementation {
     const dnnl::softmax_backward::primitive_desc pd(cpu_engine(), kAccurate, format_, format_,
                                                     format_, kAxis, forward_pd_,
                                                     strict_attributes());
-    backward_.emplace_back(pd);
-    backward_[0].bind(DNNL_ARG_DST, format_, top.data(), Access::kRead);
-    bind_in_out(backward_[0], DNNL_ARG_DIFF_DST, format_, top.diff(), DNNL_ARG_DIFF_SRC, format_,
+    backward_.emplace(pd);
+    backward_->bind(DNNL_ARG_DST, format_, top.data(), Access::kRead);
+    bind_in_out(*backward_, DNNL_ARG_DIFF_DST, format_, top.diff(), DNNL_ARG_DIFF_SRC, format_,
                 bottom.diff());
   }
 
   void forward() override { forward_.run(); }
   void backward() override {
-    for (Step& step : backward_) step.run();
+    if (backward_) backward_->run();
   }
+  BufferUses forward_uses() const override { return uses_of({&forward_}); }
+  BufferUses backward_uses() const override { return uses_of({pointer_to(backward_)}); }
 
  private:
   static Desc format(const Operation& operation) {
@@ -46,7 +48,7 @@ class Softmax : public DnnlImplementation {
   Desc format_;
   dnnl::softmax_forward::primitive_desc forward_pd_;
   Step forward_;
-  std::vector<Step> backward_;
+  std::optional<Step> backward_;
 };
 
 CAFFE_REGISTER_IMPLEMENTATION(Softmax, onednn, make<Softmax>);

@@ -1,4 +1,5 @@
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "backends/cpu/onednn/array.h"
@@ -35,13 +36,18 @@ class Split : public DnnlImplementation {
       if (!top.diff.buffer().is_zero()) terms_.push_back(&top);  // zero: a reader without gradient
     }
     if (terms_.empty()) return bottom_diff_.buffer().set_zero();
-    const Top* heir = nullptr;  // a top whose memory becomes the sum's
-    for (size_t k = 0; k < terms_.size() && k < 2 && heir == nullptr; ++k) {
-      if (!terms_[k]->observed) heir = terms_[k];
-    }
+    const Top* heir = move_heir_to_front() ? terms_[0] : nullptr;
     if (terms_.size() > 1 || heir == nullptr)
       add(heir ? heir->diff : bottom_diff_, heir != nullptr);
     if (heir != nullptr) bottom_diff_.take(heir->diff);
+  }
+
+  BufferUses forward_uses() const override { return {}; }
+  BufferUses backward_uses() const override {
+    BufferUses uses;
+    for (const Top& top : top_diffs_) uses.push_back(top.diff.use(Access::kUpdate));
+    for (const Top& top : top_diffs_) uses.push_back(bottom_diff_.write_instead_of(top.diff));
+    return uses;
   }
 
  private:
@@ -49,6 +55,21 @@ class Split : public DnnlImplementation {
     Array diff;
     bool observed;
   };
+
+  // Whether there is a top whose memory becomes the sum's: by the plan, or because nobody looks at
+  // it.
+  bool move_heir_to_front() {
+    for (const bool planned : {true, false}) {
+      for (const Top*& top : terms_) {
+        const bool fits = planned ? bottom_diff_.lies_with(top->diff)
+                                  : !top->observed && !top->diff.lent();
+        if (!fits) continue;
+        std::swap(top, terms_[0]);
+        return true;
+      }
+    }
+    return false;
+  }
 
   void add(const Array& sum, bool in_place) {
     const size_t n = terms_.size();

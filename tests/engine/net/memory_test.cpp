@@ -1,0 +1,307 @@
+#include "net/plan/memory.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <functional>
+
+#include "io/prototxt.h"
+#include "net/net.h"
+
+namespace caffe {
+namespace {
+
+using ::testing::HasSubstr;
+
+// A step that touches what it is told to, and then does as it is told.
+class Told : public Implementation {
+ public:
+  Told(BufferUses up, BufferUses down) : up_(std::move(up)), down_(std::move(down)) {}
+  void forward() override {}
+  void backward() override {}
+  BufferUses forward_uses() const override { return up_; }
+  BufferUses backward_uses() const override { return down_; }
+  std::string name() const override { return "told"; }
+  std::string details() const override { return ""; }
+
+ private:
+  BufferUses up_, down_;
+};
+
+std::vector<Plan::Step> steps_of(const std::vector<std::pair<BufferUses, BufferUses>>& uses) {
+  std::vector<Plan::Step> steps;
+  for (const auto& [up, down] : uses) {
+    Plan::Step step;
+    step.backward = true;
+    step.implementation = std::make_unique<Told>(up, down);
+    steps.push_back(std::move(step));
+  }
+  return steps;
+}
+
+BufferUse read(Buffer& buffer) { return {&buffer, 0, Access::kRead}; }
+BufferUse write(Buffer& buffer) { return {&buffer, 0, Access::kWrite}; }
+
+class MemoryPlanTest : public ::testing::Test {
+ protected:
+  static constexpr int64_t kCount = 256;
+  static constexpr size_t kBytes = kCount * sizeof(float);
+  MemoryPlanTest() {
+    for (Buffer* buffer : {&a_, &b_, &c_, &d_}) buffer->resize(kCount);
+  }
+  static void put(Buffer& buffer, float value) {
+    std::fill_n(static_cast<float*>(buffer.write()), kCount, value);
+  }
+  static float get(Buffer& buffer) { return static_cast<const float*>(buffer.read())[kCount - 1]; }
+  Buffer a_, b_, c_, d_;
+};
+
+TEST_F(MemoryPlanTest, WhatIsNeededAtOtherTimesSharesMemory) {
+  const auto steps = steps_of({{{write(a_)}, {}},
+                               {{read(a_), write(b_)}, {}},
+                               {{read(b_), write(c_)}, {}},
+                               {{read(c_), write(d_)}, {}}});
+  MemoryPlan plan(steps, {}, false, std::make_shared<Arena>());
+  EXPECT_EQ(plan.bytes(), 2 * kBytes);
+  EXPECT_EQ(plan.bytes_at_once(), 2 * kBytes);
+  EXPECT_EQ(plan.bytes_apart(), 4 * kBytes);
+  plan.start();
+  plan.before(0, false);
+  put(a_, 1);
+  plan.after(0, false);
+  plan.before(1, false);
+  put(b_, get(a_) + 1);
+  plan.after(1, false);
+  plan.before(2, false);
+  put(c_, get(b_) + 1);
+  EXPECT_EQ(get(c_), 3);
+  EXPECT_EQ(get(b_), 2);
+}
+
+TEST_F(MemoryPlanTest, WhatBackwardNeedsStays) {
+  const auto steps =
+      steps_of({{{write(a_)}, {}}, {{read(a_), write(b_)}, {read(a_)}}, {{read(b_)}, {}}});
+  EXPECT_EQ(MemoryPlan(steps, {}, true, std::make_shared<Arena>()).bytes(), 2 * kBytes);
+}
+
+TEST_F(MemoryPlanTest, ReadingWhatWasGivenUpIsAnError) {
+  const auto steps = steps_of({{{write(a_)}, {}}, {{read(a_)}, {}}});
+  MemoryPlan plan(steps, {}, true, std::make_shared<Arena>());
+  plan.start();
+  plan.before(0, false);
+  put(a_, 1);
+  plan.after(0, false);
+  plan.before(1, false);
+  EXPECT_EQ(get(a_), 1);
+  plan.after(1, false);
+  EXPECT_THROW(a_.read(), Error);
+}
+
+TEST_F(MemoryPlanTest, WritingWhatThePlanDoesNotExpectTouchesNobodyElse) {
+  const auto steps = steps_of({{{write(a_)}, {}}, {{read(a_), write(b_)}, {}}, {{read(b_)}, {}}});
+  MemoryPlan plan(steps, {}, true, std::make_shared<Arena>());
+  plan.start();
+  plan.before(0, false);
+  put(a_, 1);
+  put(b_, 7);  // too early
+  plan.after(0, false);
+  plan.before(1, false);
+  EXPECT_EQ(get(a_), 1);
+  EXPECT_EQ(get(b_), 7);
+}
+
+TEST_F(MemoryPlanTest, AnHeirTakesThePlaceOfWhatItComesFrom) {
+  const BufferUse heir{&b_, 0, Access::kWrite, &a_, 0};
+  const auto steps = steps_of({{{write(a_)}, {}}, {{read(a_), heir}, {}}, {{read(b_)}, {}}});
+  MemoryPlan plan(steps, {}, true, std::make_shared<Arena>());
+  EXPECT_EQ(plan.bytes(), kBytes);
+  plan.start();
+  plan.before(0, false);
+  put(a_, 5);
+  plan.after(0, false);
+  plan.before(1, false);
+  b_.take(0, &a_, 0);
+  plan.after(1, false);
+  EXPECT_EQ(get(b_), 5);
+}
+
+// What works in place keeps its input, whether somebody holds a view of it or not.
+TEST_F(MemoryPlanTest, WhatIsTakenOutlivesWhatOverwritesIt) {
+  const BufferUse taken{&b_, 0, Access::kWrite, &a_, 0, true};
+  const auto steps = steps_of(
+      {{{write(a_)}, {}}, {{read(a_), taken}, {read(b_)}}, {{read(a_), write(c_)}, {write(d_)}}});
+  for (const bool viewed : {false, true}) {
+    MemoryPlan plan(steps, {}, true, std::make_shared<Arena>());
+    for (int pass = 0; pass < 2; ++pass) {
+      std::shared_ptr<Buffer::Pin> pin;
+      plan.start();
+      plan.before(0, false);
+      put(a_, 1);
+      if (viewed) pin = a_.pin();
+      plan.after(0, false);
+      plan.before(1, false);
+      b_.take(0, &a_, 0, true);
+      put(a_, 2);
+      plan.after(1, false);
+      plan.before(2, false);
+      EXPECT_EQ(get(a_), 2);
+      put(c_, 3);
+      plan.after(2, false);
+      plan.before(2, true);
+      put(d_, 4);
+      plan.after(2, true);
+      plan.before(1, true);
+      EXPECT_EQ(get(b_), 1);
+      plan.after(1, true);
+    }
+  }
+}
+
+TEST_F(MemoryPlanTest, SettlingKeepsWhatIsThere) {
+  const auto steps = steps_of({{{write(a_)}, {}}, {{read(a_), write(b_)}, {}}, {{read(b_)}, {}}});
+  auto arena = std::make_shared<Arena>();
+  {
+    MemoryPlan plan(steps, {}, true, arena);
+    plan.start();
+    plan.before(0, false);
+    put(a_, 1);
+    plan.settle();
+  }
+  arena.reset();
+  EXPECT_EQ(get(a_), 1);
+}
+
+const char* const kNet = R"(
+  layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 12 dim: 12 } } }
+  layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 2 } } }
+  layer { name: "c" type: "Convolution" bottom: "x" top: "c"
+    convolution_param { num_output: 20 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+  layer { name: "n" type: "BatchNorm" bottom: "c" top: "c" }
+  layer { name: "s" type: "Scale" bottom: "c" top: "c" scale_param { bias_term: true } }
+  layer { name: "r" type: "ReLU" bottom: "c" top: "c" }
+  layer { name: "d" type: "Convolution" bottom: "c" top: "d"
+    convolution_param { num_output: 20 kernel_size: 1 weight_filler { type: "xavier" } } }
+  layer { name: "b" type: "BNLL" bottom: "d" top: "d" }
+  layer { name: "e" type: "Eltwise" bottom: "c" bottom: "d" top: "e" }
+  layer { name: "k" type: "Concat" bottom: "c" bottom: "e" top: "k" }
+  layer { name: "o" type: "LRN" bottom: "k" top: "o" }
+  layer { name: "p" type: "Pooling" bottom: "o" top: "p"
+    pooling_param { kernel_size: 3 stride: 2 } }
+  layer { name: "f" type: "Flatten" bottom: "p" top: "f" }
+  layer { name: "i" type: "InnerProduct" bottom: "f" top: "i"
+    inner_product_param { num_output: 8 weight_filler { type: "xavier" } } }
+  layer { name: "t" type: "TanH" bottom: "i" top: "t" }
+  layer { name: "u" type: "Dropout" bottom: "t" top: "t" }
+  layer { name: "j" type: "InnerProduct" bottom: "t" top: "j"
+    inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
+  layer { name: "l" type: "SoftmaxWithLoss" bottom: "j" bottom: "label" top: "l" }
+)";
+
+class PlannedNetTest : public ::testing::Test {
+ protected:
+  PlannedNetTest() { setenv("CAFFE_POISON_MEMORY", "1", 1); }
+  ~PlannedNetTest() override { unsetenv("CAFFE_POISON_MEMORY"); }
+
+  static std::unique_ptr<Net> make(NetOptions options) {
+    options.phase = TRAIN;
+    auto net = std::make_unique<Net>(parse_net(kNet, "memory_test.prototxt"), options);
+    float* x = net->blob("x").overwrite_data<float>();
+    for (int i = 0; i < net->blob("x").count(); ++i) x[i] = static_cast<float>(i % 17 - 8) / 4;
+    float* label = net->blob("label").overwrite_data<float>();
+    for (int i = 0; i < 2; ++i) label[i] = static_cast<float>(i);
+    return net;
+  }
+  static std::unique_ptr<Net> planned(std::shared_ptr<Arena> arena = nullptr) {
+    NetOptions options;
+    options.observed = std::vector<std::string>{};
+    options.arena = std::move(arena);
+    return make(options);
+  }
+  static std::string error_of(const std::function<void()>& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "";
+  }
+  static void expect_equal_gradients(const Net& net, const Net& oracle) {
+    for (size_t i = 0; i < net.parameters().size(); ++i) {
+      const Blob &actual = *net.parameters()[i].blob, &expected = *oracle.parameters()[i].blob;
+      for (int64_t k = 0; k < actual.count(); ++k) {
+        const float value = expected.diff_as<float>()[k];
+        ASSERT_NEAR(actual.diff_as<float>()[k], value, 1e-5 * (1 + std::abs(value)))
+            << net.parameters()[i].name << " at " << k;
+      }
+    }
+  }
+};
+
+// The same kernels, with every blob in memory of its own.
+TEST_F(PlannedNetTest, ComputesWhatANetThatKeepsAllComputes) {
+  const auto net = planned();
+  NetOptions all;
+  const auto oracle = make(all);
+  for (int pass = 0; pass < 3; ++pass) {
+    for (Net* each : {net.get(), oracle.get()}) {
+      each->set_pass(pass);
+      each->clear_parameter_diffs();
+      each->forward();
+      each->backward();
+    }
+    expect_equal_gradients(*net, *oracle);
+  }
+}
+
+TEST_F(PlannedNetTest, SaysWhatItSaves) {
+  EXPECT_THAT(planned()->plan_text(), HasSubstr("memory shared by the steps: "));
+}
+
+TEST_F(PlannedNetTest, GoesBackOnceAfterEachPassForward) {
+  const auto net = planned();
+  EXPECT_THAT(error_of([&] { net->backward(); }), HasSubstr("nothing to go back from"));
+  net->forward();
+  net->backward();
+  EXPECT_THAT(error_of([&] { net->backward(); }), HasSubstr("nothing to go back from"));
+  net->forward();
+  net->backward();
+}
+
+TEST_F(PlannedNetTest, KeepsAllOnceItRunsInParts) {
+  const auto net = planned();
+  const auto oracle = make({});
+  net->forward();
+  const int last = net->layer_count() - 1;
+  for (Net* each : {net.get(), oracle.get()}) {
+    each->set_pass(0);
+    each->clear_parameter_diffs();
+    each->forward(0, 9);
+    each->forward(10, last);
+    each->backward(last, 7);
+    each->backward(6, 0);
+  }
+  expect_equal_gradients(*net, *oracle);
+  net->backward();
+}
+
+TEST_F(PlannedNetTest, MayShareMemoryWithANetThatRunsInTurn) {
+  auto arena = std::make_shared<Arena>();
+  const auto net = planned(arena);
+  const auto other = planned(arena);
+  const auto oracle = make({});
+  other->forward();
+  for (Net* each : {net.get(), oracle.get()}) {
+    each->clear_parameter_diffs();
+    each->forward();
+    each->backward();
+  }
+  expect_equal_gradients(*net, *oracle);
+  net->forward();
+  other->forward();
+  EXPECT_THAT(error_of([&] { net->backward(); }), HasSubstr("nothing to go back from"));
+}
+
+}  // namespace
+}  // namespace caffe
