@@ -23,8 +23,8 @@ size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * 
 
 void* map_pages(size_t bytes) {
   const size_t wanted = round_up(bytes, kSmallPage);
-  void* memory = mmap(nullptr, wanted + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                      -1, 0);
+  void* memory =
+      mmap(nullptr, wanted + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
   auto* address = static_cast<std::byte*>(memory);
   const size_t before =
@@ -38,9 +38,9 @@ void* map_pages(size_t bytes) {
 
 Storage::Storage(size_t bytes) : bytes_(bytes) {
   if (bytes >= kLargeBytes) require_memory(static_cast<int64_t>(bytes), "a blob");
-  data_ = bytes >= kPagedBytes ? map_pages(bytes)
-                               : std::aligned_alloc(kAlignment, round_up(std::max<size_t>(bytes, 1),
-                                                                         kAlignment));
+  data_ = bytes >= kPagedBytes
+              ? map_pages(bytes)
+              : std::aligned_alloc(kAlignment, round_up(std::max<size_t>(bytes, 1), kAlignment));
   CAFFE_REQUIRE_CODE(data_ != nullptr, ErrorCode::kInternal, "out of memory: ", bytes,
                      " bytes for a blob; use a smaller batch size");
 }
@@ -161,21 +161,21 @@ void Buffer::settle(int index) {
   slot.valid = true;
 }
 
-void Buffer::take(int index, Buffer* other, int other_index, bool lent_alike) {
+void Buffer::take(int index, Buffer* other, int other_index, bool exchanges_lent) {
   const void* source = other->read(other_index);
   Slot& mine = slots_[static_cast<size_t>(index)];
   Slot& theirs = other->slots_[static_cast<size_t>(other_index)];
   CAFFE_REQUIRE_CODE(bytes_needed(mine) == other->bytes_needed(theirs), ErrorCode::kInternal,
                      "a buffer cannot have memory of another size");
-  void* destination = write(index);
-  if (source == destination) return;
+  if (write(index) == source) return;
   const bool owned = mine.storage && theirs.storage;
-  const bool lent = lent_alike && !mine.storage && !theirs.storage;
+  const bool lent = exchanges_lent && !mine.storage && !theirs.storage;
   if ((owned || lent) && !pinned() && !other->pinned()) {
     std::swap(mine.storage, theirs.storage);
     std::swap(mine.data, theirs.data);
   } else {
-    std::memcpy(destination, source, bytes_needed(mine));
+    if (exchanges_lent && !mine.storage) allocate(mine);
+    std::memcpy(mine.data, source, bytes_needed(mine));
   }
   other->invalidate_others(other_index);
 }

@@ -115,10 +115,11 @@ class Buffer {
   void settle(int index);
 
   // Takes over the content of another buffer of the same number of bytes; what that one holds
-  // afterwards is undefined. Where both own their memory, and nobody holds a view, they exchange it,
-  // so what works in place keeps its input without a copy; so they do with foreign memory if both
-  // have it for the same time (`lent_alike`). Else the content is copied.
-  void take(int index, Buffer* other, int other_index, bool lent_alike = false);
+  // afterwards is undefined. Where both own their memory, and nobody holds a view, they exchange
+  // it, so what works in place keeps its input without a copy. With `exchanges_lent` so they do
+  // where both have foreign memory, whose lender knows; if that cannot be, this buffer gets memory
+  // of its own. Else the content is copied.
+  void take(int index, Buffer* other, int other_index, bool exchanges_lent = false);
   // Whether both representations lie in the same place: one got the other's memory when the net was
   // planned.
   bool lies_with(int index, const Buffer& other, int other_index) const;

@@ -372,9 +372,9 @@ void Net::backward_step(const Plan::Step& step) {
   Layer& layer = *layers_[static_cast<size_t>(step.first)];
   const auto start = profile_ ? Clock::now() : Clock::time_point();
   with_label(layer, [&] {
-    CAFFE_REQUIRE(layer.has_backward() || !wants_gradient(step.first),
-                  "has no gradient; set propagate_down: ",
-                  "false, or take it out of the way of the loss");
+    CAFFE_REQUIRE(
+        layer.has_backward() || !wants_gradient(step.first),
+        "has no gradient; set propagate_down: ", "false, or take it out of the way of the loss");
     step.implementation->backward();
   });
   if (profile_) (*profile_)[static_cast<size_t>(step.first)].backward += seconds_since(start);

@@ -102,7 +102,7 @@ class ParameterUpdate {
   bool plain_wire_ = false;
 
   int64_t bound_plan_ = -1;
-  int64_t trimmed_plan_ = -1;  // the plan whose unused memory was given up
+  int64_t trimmed_plan_ = -1;     // the plan whose unused memory was given up
   std::vector<Learned> learned_;  // in the order in which they are completed
   std::vector<Bucket> buckets_;
   std::unique_ptr<Storage> wire_;  // all gradients, then the loss

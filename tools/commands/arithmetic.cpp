@@ -17,9 +17,8 @@ double uses_of_weight(const Layer& layer, size_t index, const Shape& bottom, con
     const int axis = bottom.canonical_axis(layer.param().inner_product_param().axis());
     return static_cast<double>(bottom.count(0, axis));
   }
-  const int axis = bottom.axes() > 0
-                       ? bottom.canonical_axis(layer.param().convolution_param().axis())
-                       : 0;
+  const int axis =
+      bottom.axes() > 0 ? bottom.canonical_axis(layer.param().convolution_param().axis()) : 0;
   // A convolution uses each once per position of the top, its adjoint once per position of the
   // bottom.
   const auto positions = [axis](const Shape& shape) {
@@ -36,9 +35,13 @@ double uses_of_weight(const Layer& layer, size_t index, const Shape& bottom, con
 }
 
 bool multiplies(const std::string& type) {
-  static const std::vector<std::string> types = {
-      "Convolution",   "ConvolutionDepthwise", "DepthwiseConvolution", "Deconvolution",
-      "InnerProduct",  "LSTM",                 "RNN"};
+  static const std::vector<std::string> types = {"Convolution",
+                                                 "ConvolutionDepthwise",
+                                                 "DepthwiseConvolution",
+                                                 "Deconvolution",
+                                                 "InnerProduct",
+                                                 "LSTM",
+                                                 "RNN"};
   return std::find(types.begin(), types.end(), type) != types.end();
 }
 

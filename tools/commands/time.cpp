@@ -54,8 +54,8 @@ std::string speed(double seconds, double operations, double peak) {
   cell << std::fixed << std::setprecision(3) << std::setw(10) << 1000 * seconds;
   if (operations > 0 && seconds > 0) {
     const double rate = operations / seconds;
-    cell << std::setprecision(1) << std::setw(10) << rate / 1e9 << std::setw(9)
-         << 100 * rate / peak << " %";
+    cell << std::setprecision(1) << std::setw(10) << rate / 1e9 << std::setw(9) << 100 * rate / peak
+         << " %";
   } else {
     cell << std::string(21, ' ');
   }
@@ -142,9 +142,11 @@ void time(const Flags& flags) {
 
 const char* const kAbout =
     "Runs forward and backward passes and logs the mean time of every layer, of both directions, "
-    "and of waiting for data; then prints a table of what the steps of the plan reach, in operations "
+    "and of waiting for data; then prints a table of what the steps of the plan reach, in "
+    "operations "
     "of matrix products and convolutions per second, and as a share of what a large product of "
-    "matrices reaches on this machine. A layer that runs as part of another has its time there, and its "
+    "matrices reaches on this machine. A layer that runs as part of another has its time there, "
+    "and its "
     "line says so; `caffe plan` shows which.\n"
     "\n"
     "example:\n"

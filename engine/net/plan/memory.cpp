@@ -37,8 +37,7 @@ MemoryPlan::~MemoryPlan() {
 
 // ---- who needs what when ----
 
-void MemoryPlan::walk(size_t moment, const BufferUses& uses,
-                      const std::set<const Buffer*>& kept) {
+void MemoryPlan::walk(size_t moment, const BufferUses& uses, const std::set<const Buffer*>& kept) {
   for (const BufferUse& each : uses) {
     if (kept.count(each.buffer) > 0) continue;
     if (each.takes && kept.count(each.other) == 0) {
@@ -47,8 +46,8 @@ void MemoryPlan::walk(size_t moment, const BufferUses& uses,
     }
     use(moment, each);
     if (each.other != nullptr && kept.count(each.other) == 0) {
-      heirs_.push_back({moment, {each.buffer, each.representation},
-                        {each.other, each.other_representation}});
+      heirs_.push_back(
+          {moment, {each.buffer, each.representation}, {each.other, each.other_representation}});
     }
   }
 }
@@ -97,8 +96,7 @@ void MemoryPlan::write(size_t moment, const Place& place) {
 }
 
 // From then on the taker is where the giver was, and the giver in a new block. Memory is exchanged
-// while the step runs, so it is the taker that gets the new block beforehand. Where somebody holds
-// a view, the step copies instead; therefore both blocks last equally long.
+// while the step runs, so it is the taker that gets the new block beforehand.
 void MemoryPlan::take(size_t moment, const BufferUse& use) {
   const Place taker{use.buffer, use.representation}, giver{use.other, use.other_representation};
   touch(moment, giver);
@@ -108,7 +106,6 @@ void MemoryPlan::take(size_t moment, const BufferUse& use) {
   stays_[kept].block = stays_[old].block;
   stays_[fresh].bound_to = kNone;
   stays_[old].released = false;
-  alike_.emplace_back(stays_[kept].block, stays_[fresh].block);
   for (const auto& [place, stay] : {std::pair(taker, kept), std::pair(giver, fresh)}) {
     std::map<int, Known>& all = known_[place.first];
     for (auto& [index, known] : all) known.possible = known.certain = false;
@@ -136,8 +133,6 @@ void MemoryPlan::extend_blocks() {
     block.first = std::min(block.first, stay.first);
     block.last = std::max(block.last, stay.last);
   }
-  for (const auto& [a, b] : alike_)
-    blocks_[a].last = blocks_[b].last = std::max(blocks_[a].last, blocks_[b].last);
 }
 
 // An heir gets the block of what is needed last when the heir is needed first.

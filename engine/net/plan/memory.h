@@ -111,7 +111,6 @@ class MemoryPlan {
     Place place, other;
   };
   std::vector<Heir> heirs_;
-  std::vector<std::pair<size_t, size_t>> alike_;  // blocks that must last as long as each other
   size_t bytes_ = 0, bytes_apart_ = 0, bytes_at_once_ = 0;
   std::byte* base_ = nullptr;
   std::vector<std::vector<Event>> before_, after_;  // by moment

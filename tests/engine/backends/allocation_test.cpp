@@ -6,6 +6,8 @@
 #include <new>
 
 #include "engine/backends/small_net.h"
+#include "io/prototxt.h"
+#include "net/net.h"
 
 namespace {
 
@@ -77,6 +79,45 @@ TEST(OnednnStep, AllocatesNothingOfItsOwn) {
   delete new int(1);
   armed = false;
   EXPECT_EQ(allocations, 1) << "the counter counts";
+}
+
+// With the plan of memory, which lends arrays their places around every step.
+TEST(NetStep, AllocatesNothingOfItsOwn) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the sanitizer has an allocator of its own";
+#endif
+  NetOptions options;
+  options.phase = TRAIN;
+  options.observed = std::vector<std::string>{};
+  Net net(parse_net(R"(
+      layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4 dim: 3 dim: 18 dim: 18 } } }
+      layer { name: "y" type: "Input" top: "y" input_param { shape { dim: 4 } } }
+      layer { name: "c" type: "Convolution" bottom: "x" top: "c"
+        convolution_param { num_output: 16 kernel_size: 3 weight_filler { type: "xavier" } } }
+      layer { name: "n" type: "BatchNorm" bottom: "c" top: "c" }
+      layer { name: "s" type: "Scale" bottom: "c" top: "c" scale_param { bias_term: true } }
+      layer { name: "r" type: "ReLU" bottom: "c" top: "c" }
+      layer { name: "d" type: "Convolution" bottom: "c" top: "d"
+        convolution_param { num_output: 16 kernel_size: 1 weight_filler { type: "xavier" } } }
+      layer { name: "e" type: "Eltwise" bottom: "c" bottom: "d" top: "e" }
+      layer { name: "p" type: "Pooling" bottom: "e" top: "p"
+        pooling_param { kernel_size: 3 stride: 2 } }
+      layer { name: "i" type: "InnerProduct" bottom: "p" top: "i"
+        inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
+      layer { name: "l" type: "SoftmaxWithLoss" bottom: "i" bottom: "y" top: "l" })",
+                    "allocation_test.prototxt"),
+          options);
+  const auto step = [&net] {
+    net.clear_parameter_diffs();
+    net.forward();
+    net.backward();
+  };
+  for (int i = 0; i < 3; ++i) step();
+  armed = true;
+  allocations = 0;
+  for (int i = 0; i < 10; ++i) step();
+  armed = false;
+  EXPECT_EQ(allocations, 0);
 }
 
 }  // namespace

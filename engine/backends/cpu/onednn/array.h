@@ -19,8 +19,8 @@ class Array {
   const float* read() const { return static_cast<const float*>(buffer_->read(index_)); }
   float* write() const { return static_cast<float*>(buffer_->write(index_)); }
   float* update() const { return static_cast<float*>(buffer_->update(index_)); }
-  void take(const Array& other, bool lent_alike = false) const {
-    buffer_->take(index_, other.buffer_, other.index_, lent_alike);
+  void take(const Array& other, bool exchanges_lent = false) const {
+    buffer_->take(index_, other.buffer_, other.index_, exchanges_lent);
   }
   bool lies_with(const Array& other) const {
     return buffer_->lies_with(index_, *other.buffer_, other.index_);

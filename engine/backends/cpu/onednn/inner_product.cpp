@@ -51,8 +51,7 @@ class InnerProduct : public DnnlImplementation {
   void forward() override { forward_.run(); }
   BufferUses forward_uses() const override { return uses_of({&forward_}); }
   BufferUses backward_uses() const override {
-    return uses_of(
-        {pointer_to(activation_gradient_), pointer_to(gradients_), pointer_to(data_)});
+    return uses_of({pointer_to(activation_gradient_), pointer_to(gradients_), pointer_to(data_)});
   }
 
   void backward() override {

@@ -88,8 +88,8 @@ class PRelu : public DnnlImplementation {
     if (!operand_) return {};
     BufferUses uses = {operand_->use(), {&top_->diff(), top_diff_, Access::kRead}};
     if (bottom_diff_ >= 0) {
-      uses.push_back({&bottom_->diff(), bottom_diff_,
-                      top_ == bottom_ ? Access::kUpdate : Access::kWrite});
+      uses.push_back(
+          {&bottom_->diff(), bottom_diff_, top_ == bottom_ ? Access::kUpdate : Access::kWrite});
     }
     return uses;
   }

@@ -61,8 +61,8 @@ class Split : public DnnlImplementation {
   bool move_heir_to_front() {
     for (const bool planned : {true, false}) {
       for (const Top*& top : terms_) {
-        const bool fits = planned ? bottom_diff_.lies_with(top->diff)
-                                  : !top->observed && !top->diff.lent();
+        const bool fits =
+            planned ? bottom_diff_.lies_with(top->diff) : !top->observed && !top->diff.lent();
         if (!fits) continue;
         std::swap(top, terms_[0]);
         return true;
