@@ -147,6 +147,7 @@ void MemoryPlan::merge() {
     const auto to = find(heir.place, heir.moment, true);
     const auto from = find(heir.other, heir.moment, false);
     if (to == stays_.end() || from == stays_.end()) continue;
+    if (blocks_[to->block].merged != kNone) continue;  // it has the place of another
     const size_t taken = root(to->block), given = root(from->block);
     Block& block = blocks_[given];
     if (taken == given || block.last != heir.moment || block.bytes != blocks_[taken].bytes ||

@@ -127,6 +127,14 @@ TEST_F(MemoryPlanTest, AnHeirTakesThePlaceOfWhatItComesFrom) {
   EXPECT_EQ(get(b_), 5);
 }
 
+// Of several that it comes from, all of which are read as the heir is written.
+TEST_F(MemoryPlanTest, AnHeirTakesThePlaceOfOneOnly) {
+  const BufferUse a{&a_, 0, Access::kUpdate}, b{&b_, 0, Access::kUpdate};
+  const BufferUse of_a{&c_, 0, Access::kWrite, &a_, 0}, of_b{&c_, 0, Access::kWrite, &b_, 0};
+  const auto steps = steps_of({{{a, b, of_a, of_b}, {}}, {{read(c_)}, {}}});
+  EXPECT_EQ(MemoryPlan(steps, {}, false, std::make_shared<Arena>()).bytes(), 2 * kBytes);
+}
+
 // What works in place keeps its input, whether somebody holds a view of it or not.
 TEST_F(MemoryPlanTest, WhatIsTakenOutlivesWhatOverwritesIt) {
   const BufferUse taken{&b_, 0, Access::kWrite, &a_, 0, true};
