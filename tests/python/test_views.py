@@ -92,6 +92,7 @@ def test_parameter_gradients_add_up_in_a_held_view(net):
     net.forward()
     net.backward()
     once = gradient.copy()
+    net.forward()
     net.backward()
     np.testing.assert_allclose(gradient, 2 * once, rtol=1e-5, atol=1e-7)
     net.clear_param_diffs()
