@@ -295,7 +295,7 @@ DEFAULTS = {
     "label": '"label"',
     "devices": "1",
     "connection": "2",
-    "clusterSize": "1",
+    "clusterSize": "",
     "isTest": "false",
     "isFeature": "false",
 }
