@@ -13,6 +13,7 @@ python -c 'import caffe, caffeonspark; print("ok caffe", caffe.__version__, "and
 caffe train -solver solver.prototxt >caffe.log 2>&1
 ok "caffe train: $(grep -o 'accuracy = [0-9.]*' caffe.log | tail -n 1)"
 
+export SPARK_LOCAL_IP=127.0.0.1 SPARK_LOCAL_HOSTNAME=localhost # the container's own name may not be known anywhere
 submit() {
   timeout 200 caffeonspark-submit --conf spark.ui.enabled=false "$@" -train -test -conf solver.prototxt -clusterSize 2 \
     -model "file:$PWD/digits.caffemodel" -output "file:$PWD/result.txt" >submit.log 2>&1 || { tail -n 30 submit.log >&2; exit 1; }
@@ -23,7 +24,6 @@ submit --master 'local[2]'
 ok "spark-submit in one process: accuracy $accuracy"
 
 entrypoint=/opt/caffeonspark/entrypoint.sh
-export SPARK_LOCAL_IP=127.0.0.1
 "$entrypoint" master --host 127.0.0.1 --port 17077 --webui-port 0 >master.log 2>&1 &
 master=$!
 "$entrypoint" worker spark://127.0.0.1:17077 --cores 2 --memory 2g --webui-port 0 >worker.log 2>&1 &
