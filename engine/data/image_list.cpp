@@ -61,7 +61,7 @@ class ImageList : public SampleSource {
 
   Entry parse(const std::string& line, int64_t number) const {
     const size_t blank = line.find_last_of(" \t");
-    Entry entry{line.substr(0, blank), 0};
+    Entry entry{line.substr(0, line.find_last_not_of(" \t", blank) + 1), 0};
     bool good = blank != std::string::npos && !entry.path.empty();
     if (good) {
       const char* const end = line.data() + line.size();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <map>
 #include <set>
 #include <string_view>
 #include <vector>
@@ -114,18 +115,27 @@ bool is_hdf5(const std::string& path) {
   return std::string_view(start, sizeof(start)) == "\x89HDF\r\n\x1a\n";
 }
 
-// /data/<layer>/<index>, and /diff/... with the same names. A blob that an earlier layer owns is
-// not repeated.
+// /data/<layer>/<index>, and /diff/... with the same names. The data of a blob that an earlier
+// layer owns is not repeated.
 void write_blobs(const NetParameter& net, const std::string& group, bool diffs, Hdf5File* file) {
   std::set<std::string> owned;
+  std::map<std::string, bool> layers;  // whether there are blobs
   file->create_group(group);
   for (const LayerParameter& layer : net.layer()) {
-    file->create_group(group + "/" + layer.name());
+    bool& full = layers[layer.name()];
+    CAFFE_REQUIRE(
+        layer.blobs_size() == 0 || (!full && !layer.name().empty()),
+        "HDF5 keeps weights under the layers' names, but '", layer.name(),
+        "' names several layers or none; give each layer with weights a name of its own, ",
+        "or use snapshot_format: BINARYPROTO");
+    full |= layer.blobs_size() > 0;
+    const std::string path = group + "/" + layer.name();
+    if (!layer.name().empty() && !file->has(path)) file->create_group(path);
     for (int i = 0; i < layer.blobs_size(); ++i) {
       const std::string name = i < layer.param_size() ? layer.param(i).name() : "";
-      if (!name.empty() && !owned.insert(name).second) continue;
+      if (!diffs && !name.empty() && !owned.insert(name).second) continue;
       const BlobProto& blob = layer.blobs(i);
-      file->write_floats(concat(group, "/", layer.name(), "/", i), shape_of(blob),
+      file->write_floats(concat(path, "/", i), shape_of(blob),
                          diffs ? blob.diff().data() : blob.data().data());
     }
   }

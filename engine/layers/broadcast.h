@@ -29,4 +29,11 @@ inline Middle broadcast(const Shape& bottom, const Shape& factor, int axis) {
   return {bottom.count(0, begin), factor.count(), bottom.count(begin + factor.axes())};
 }
 
+// Whether the gradient of Scale's learned factor replaces what was there instead of adding to it,
+// as in Caffe: where nothing lies outside of the factor's axes (one sample, axis 0), unless it is
+// one number for many.
+inline bool factor_gradient_overwrites(const Middle& middle) {
+  return middle.outer == 1 && (middle.middle > 1 || middle.inner == 1);
+}
+
 }  // namespace caffe

@@ -18,13 +18,15 @@ class ContrastiveLossLayer : public LossLayer<ContrastiveLossLayer> {
 
   void reshape(const Blobs& bottom, const Blobs& top) override {
     const Shape& a = bottom[0]->shape();
-    CAFFE_REQUIRE(a.axes() >= 2 && a.count(2) == 1 && a == bottom[1]->shape(), "found bottoms ",
-                  a.str(), " and ", bottom[1]->shape().str(),
-                  "; both must have the same shape, samples x values");
+    const Shape& b = bottom[1]->shape();
+    const bool fits =
+        a.axes() >= 1 && b.axes() >= 1 && a[0] == b[0] && values_of(a) == values_of(b);
+    CAFFE_REQUIRE(fits && values_of(a) > 0, "found bottoms ", a.str(), " and ", b.str(),
+                  "; both must be samples x values (x 1 x 1), of the same extents");
     CAFFE_REQUIRE(bottom[2]->count() == a[0], "found ", bottom[2]->count(), " labels for ", a[0],
                   " pairs; give one for each, 1 where the two are alike and 0 where not");
     rows_ = a[0];
-    row_ = a[1];
+    row_ = values_of(a);
     top[0]->reshape(Shape());
   }
 
@@ -69,6 +71,11 @@ class ContrastiveLossLayer : public LossLayer<ContrastiveLossLayer> {
   }
 
  private:
+  // Per sample, all on axis 1; -1 where there are some on other axes.
+  static int64_t values_of(const Shape& shape) {
+    return shape.axes() > 2 && shape.count(2) != 1 ? -1 : shape.extent_or_one(1);
+  }
+
   template <typename T>
   double squared_distance(const T* a, const T* b, int64_t row) const {
     const T* p = a + row * row_;

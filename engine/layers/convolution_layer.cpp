@@ -40,8 +40,9 @@ class ConvolutionLayers : public PortableLayer<ConvolutionLayers<kAdjoint>> {
 
   void reshape(const Blobs& bottom, const Blobs& top) override {
     const Shape& in = bottom[0]->shape();
-    CAFFE_REQUIRE(in.axes() > axis_ && in[axis_] == channels_, "found bottom ", in.str(),
-                  ", expected ", channels_, " channels on axis ", axis_,
+    const int axes = axis_ + this->blobs()[0]->shape().axes() - 1;
+    CAFFE_REQUIRE(in.axes() == axes && in[axis_] == channels_, "found bottom ", in.str(),
+                  ", expected ", axes, " axes with ", channels_, " channels on axis ", axis_,
                   ", for which the weights were made");
     const Window window = window_for(in);
     Shape out;

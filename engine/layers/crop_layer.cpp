@@ -24,8 +24,8 @@ class CropLayer : public PortableLayer<CropLayer> {
     CAFFE_REQUIRE(p.offset_size() <= 1 || p.offset_size() == cropped, "found ", p.offset_size(),
                   " offsets in crop_param; give none, one, or one for each of the ", cropped,
                   " axes from axis ", axis, " on");
-    CAFFE_REQUIRE(reference.axes() == in_.axes(), "found bottoms ", in_.str(), " and ",
-                  reference.str(), "; both must have the same number of axes");
+    CAFFE_REQUIRE(reference.axes() >= in_.axes(), "found bottoms ", in_.str(), " and ",
+                  reference.str(), "; the second must have as many axes as the first");
     out_ = in_;
     offset_.assign(static_cast<size_t>(in_.axes()), 0);
     for (int i = axis; i < in_.axes(); ++i) {

@@ -18,9 +18,8 @@ class EltwiseLayer : public PortableLayer<EltwiseLayer> {
     CAFFE_REQUIRE(p.coeff_size() == 0 || static_cast<size_t>(p.coeff_size()) == bottom.size(),
                   "found ", p.coeff_size(), " coeff for ", bottom.size(),
                   " bottoms in eltwise_param; give none, or one for each");
-    CAFFE_REQUIRE(p.coeff_size() == 0 || p.operation() == EltwiseParameter::SUM,
-                  "found coeff with operation ", EltwiseParameter::EltwiseOp_Name(p.operation()),
-                  " in eltwise_param; only SUM takes coefficients");
+    CAFFE_REQUIRE(p.coeff_size() == 0 || p.operation() != EltwiseParameter::PROD,
+                  "found coeff with operation PROD in eltwise_param; only SUM takes coefficients");
     for (int i = 0; i < static_cast<int>(bottom.size()); ++i)
       coeff_.push_back(p.coeff_size() ? p.coeff(i) : 1.0f);
   }

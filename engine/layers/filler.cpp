@@ -65,8 +65,8 @@ void uniform(const FillerParameter& param, uint64_t key, Blob& blob) {
 // With `sparse: s`, each input feeds s of the outputs (axis 0) on average; the other weights are
 // zero.
 void gaussian(const FillerParameter& param, uint64_t key, Blob& blob) {
-  CAFFE_REQUIRE(param.std() >= 0, "filler gaussian: found std ", param.std(),
-                ", expected at least 0");
+  CAFFE_REQUIRE(param.std() > 0, "filler gaussian: found std ", param.std(),
+                ", expected above 0; for equal values use type constant");
   if (param.sparse() < 0) return fill_normal(key, blob, param.mean(), param.std());
   CAFFE_REQUIRE(blob.shape().axes() >= 1,
                 "filler gaussian: `sparse` needs a blob with axes, found a scalar");

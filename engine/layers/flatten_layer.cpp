@@ -3,7 +3,8 @@
 namespace caffe {
 namespace {
 
-// Merges axes `axis` to `end_axis` into one. Top and bottom share their memory.
+// Merges axes `axis` to `end_axis` into one; with end_axis = axis - 1, which are none, an axis of
+// extent 1 comes in. Top and bottom share their memory.
 class FlattenLayer : public PortableLayer<FlattenLayer> {
  public:
   using PortableLayer::PortableLayer;
@@ -13,7 +14,8 @@ class FlattenLayer : public PortableLayer<FlattenLayer> {
     const Shape& in = bottom[0]->shape();
     const int begin = in.canonical_axis(param().flatten_param().axis());
     const int end = in.canonical_axis(param().flatten_param().end_axis());
-    CAFFE_REQUIRE(begin <= end, "found axis ", begin, " after end_axis ", end, " in flatten_param");
+    CAFFE_REQUIRE(begin <= end + 1, "found axis ", begin, " after end_axis ", end,
+                  " in flatten_param");
     Shape out;
     for (int i = 0; i < begin; ++i) out.push_back(in[i]);
     out.push_back(in.count(begin, end + 1));

@@ -25,12 +25,21 @@ class LossLayer : public PortableLayer<Self> {
     CAFFE_REQUIRE(!propagate_down[1], this->label(),
                   " has no gradient for labels; do not ask for one (propagate_down)");
   }
+  // Predictions and labels have one first axis, the samples.
+  void require_same_samples(const Blobs& bottom) const {
+    const Shape& in = bottom[0]->shape();
+    const Shape& labels = bottom[1]->shape();
+    CAFFE_REQUIRE(in.axes() > 0 && labels.axes() > 0 && in[0] == labels[0], "found predictions ",
+                  in.str(), " and labels ", labels.str(),
+                  "; both must have the same first axis, the samples");
+  }
   // One label per row of the predictions, which have `classes` values each.
   void require_labels(const Blobs& bottom, int64_t rows, int64_t classes) const {
     CAFFE_REQUIRE(bottom[1]->count() == rows, "found ", bottom[1]->count(), " labels (shape ",
                   bottom[1]->shape().str(), ") for ", rows, " predictions (shape ",
                   bottom[0]->shape().str(),
                   "); give one label for each prediction, a number from 0 to ", classes - 1);
+    require_same_samples(bottom);
   }
   // What the loss is divided by, for `outer` x `inner` predictions of which `valid` count; at least
   // 1. `otherwise` is the loss's own rule where loss_param names none. The older flag `normalize`

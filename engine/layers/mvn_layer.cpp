@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/reduce.h"
@@ -16,10 +17,9 @@ class MVNLayer : public PortableLayer<MVNLayer> {
   void reshape(const Blobs& bottom, const Blobs& top) override {
     const Shape& in = bottom[0]->shape();
     const int axes = param().mvn_param().across_channels() ? 1 : 2;
-    CAFFE_REQUIRE(in.axes() >= axes, "found bottom ", in.str(), ", expected at least ", axes,
-                  " axes");
-    rows_ = in.count(0, axes);
-    row_ = in.count(axes);
+    CAFFE_REQUIRE(in.axes() >= 1, "found a bottom without axes, expected samples x channels x ...");
+    rows_ = in.count(0, std::min(axes, in.axes()));
+    row_ = in.count(std::min(axes, in.axes()));
     deviation_.reshape({rows_});
     if (top[0] != bottom[0]) top[0]->reshape(in);
   }

@@ -67,8 +67,7 @@ class ScaleLayer : public PortableLayer<ScaleLayer> {
       const auto term = [=](int64_t i, int64_t) { return dy[i] * x[i]; };
       if (bottom.size() == 1) {
         T* df = blobs()[0]->update_diff<T>();
-        // Where the factor is as large as the bottom, Caffe overwrites.
-        const bool overwrite = middle_.outer * middle_.inner == 1;
+        const bool overwrite = factor_gradient_overwrites(middle_);
         sum_over_middle<T>(middle_, term, [=](int64_t c, double total) {
           df[c] = (overwrite ? T{0} : df[c]) + static_cast<T>(total);
         });

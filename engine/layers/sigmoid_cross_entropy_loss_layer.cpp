@@ -12,15 +12,13 @@ class SigmoidCrossEntropyLossLayer : public LossLayer<SigmoidCrossEntropyLossLay
  public:
   using LossLayer::LossLayer;
 
-  Arity tops() const override { return Arity::between(1, 2); }
-
   void reshape(const Blobs& bottom, const Blobs& top) override {
     const Shape& in = bottom[0]->shape();
     CAFFE_REQUIRE(in.count() == bottom[1]->count(), "found ", bottom[1]->count(),
                   " targets (shape ", bottom[1]->shape().str(), ") for ", in.count(),
                   " predictions (shape ", in.str(), "); give one target for each");
+    require_same_samples(bottom);
     top[0]->reshape(Shape());
-    if (top.size() > 1) top[1]->reshape(in);
   }
 
   template <typename T>
@@ -31,15 +29,11 @@ class SigmoidCrossEntropyLossLayer : public LossLayer<SigmoidCrossEntropyLossLay
     const Labels rule = labels(0);
     valid_ = static_cast<int64_t>(
         parallel_sum<T>(count, [=](int64_t i) { return rule.ignored(target[i]) ? T{0} : T{1}; }));
-    const auto loss = [=](int64_t i) {
+    const double total = parallel_sum<T>(count, [=](int64_t i) {
       if (rule.ignored(target[i])) return T{0};
       return x[i] * (static_cast<T>(x[i] >= 0) - target[i]) + std::log1p(std::exp(-std::abs(x[i])));
-    };
-    const double total = parallel_sum<T>(count, loss);
+    });
     top[0]->overwrite_data<T>()[0] = static_cast<T>(total / divisor(bottom));
-    if (top.size() < 2) return;
-    T* each = top[1]->overwrite_data<T>();
-    for_each(count, [=](int64_t i) { each[i] = loss(i); });
   }
 
   template <typename T>
@@ -59,7 +53,7 @@ class SigmoidCrossEntropyLossLayer : public LossLayer<SigmoidCrossEntropyLossLay
 
  private:
   double divisor(const Blobs& bottom) const {
-    const int64_t rows = bottom[0]->shape().axes() > 0 ? bottom[0]->shape(0) : 1;
+    const int64_t rows = bottom[0]->shape(0);
     return normaliser(LossParameter::BATCH_SIZE, rows,
                       bottom[0]->count() / std::max<int64_t>(rows, 1), valid_);
   }

@@ -29,7 +29,8 @@ double mean_magnitude(const Blob& blob, Side side) {
   return sum_of(blob, side, false) / static_cast<double>(std::max<int64_t>(blob.count(), 1));
 }
 
-// What Caffe calls a parameter here: its name in the prototxt, or its number within the layer.
+// What Caffe calls a parameter in forward passes: its name in the prototxt, or its number within
+// the layer. In backward passes it is always the number.
 std::string parameter_name(const Layer& layer, int index) {
   const bool named =
       index < layer.param().param_size() && !layer.param().param(index).name().empty();
@@ -63,8 +64,7 @@ void log_backward(const Net& net, int index) {
   }
   for (size_t i = 0; i < layer.blobs().size(); ++i) {
     if (!layer.learns(static_cast<int>(i))) continue;
-    CAFFE_LOG_INFO("    [Backward] Layer ", layer.name(), ", param blob ",
-                   parameter_name(layer, static_cast<int>(i)),
+    CAFFE_LOG_INFO("    [Backward] Layer ", layer.name(), ", param blob ", i,
                    " diff: ", mean_magnitude(*layer.blobs()[i], Side::kDiff));
   }
 }

@@ -329,11 +329,17 @@ bool Net::reshaped_tops(int index, const std::function<void()>& run) {
   return false;
 }
 
+// A blob with a weight is the loss of the last layer that writes it; others may do so in place.
 double Net::layer_loss(int layer) const {
   double loss = 0;
+  const auto is_written_later = [&](int top) {
+    return std::any_of(top_ids_.begin() + layer + 1, top_ids_.end(), [&](const auto& tops) {
+      return std::find(tops.begin(), tops.end(), top) != tops.end();
+    });
+  };
   for (const int top : top_ids(layer)) {
     const float weight = loss_weight(top);
-    if (weight == 0) continue;
+    if (weight == 0 || is_written_later(top)) continue;
     const Blob& blob = *blobs_[static_cast<size_t>(top)];
     loss += weight * (context_.dtype == DType::kF32 ? total<float>(blob) : total<double>(blob));
   }

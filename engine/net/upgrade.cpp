@@ -85,10 +85,10 @@ const std::map<std::string, V1LayerParameter::LayerType>& v0_types() {
   return types;
 }
 
-[[noreturn]] void misplaced(const std::string& file, const V0LayerParameter& v0,
-                            const char* field) {
-  fail(ErrorCode::kInvalidArgument, file, ": layer ", v0.name(), " of the old type '", v0.type(),
-       "' has no field ", field);
+// Caffe says so and goes on without the field.
+void misplaced(const std::string& file, const V0LayerParameter& v0, const char* field) {
+  CAFFE_LOG_WARNING(file, ": layer ", v0.name(), " of the old type '", v0.type(), "' has no field ",
+                    field, "; it is left out");
 }
 
 // ---- V0 ----
@@ -120,8 +120,9 @@ void upgrade_v0_windows(const std::string& file, const V0LayerParameter& v0, V1L
   const bool conv = v0.type() == "conv";
   const bool pool = v0.type() == "pool";
   if (v0.has_pad() || v0.has_kernelsize() || v0.has_stride()) {
-    if (!conv && !pool) misplaced(file, v0, "pad, kernelsize or stride");
-    if (conv) {
+    if (!conv && !pool) {
+      misplaced(file, v0, "pad, kernelsize or stride");
+    } else if (conv) {
       ConvolutionParameter* param = v1->mutable_convolution_param();
       if (v0.has_pad()) param->add_pad(v0.pad());
       if (v0.has_kernelsize()) param->add_kernel_size(v0.kernelsize());
@@ -133,30 +134,30 @@ void upgrade_v0_windows(const std::string& file, const V0LayerParameter& v0, V1L
       if (v0.has_stride()) param->set_stride(v0.stride());
     }
   }
-  if (v0.has_group()) {
-    if (!conv) misplaced(file, v0, "group");
-    v1->mutable_convolution_param()->set_group(v0.group());
-  }
-  if (v0.has_pool()) {
-    if (!pool) misplaced(file, v0, "pool");
+  if (v0.has_group() && !conv) misplaced(file, v0, "group");
+  if (v0.has_group() && conv) v1->mutable_convolution_param()->set_group(v0.group());
+  if (v0.has_pool() && !pool) misplaced(file, v0, "pool");
+  if (v0.has_pool() && pool)
     v1->mutable_pooling_param()->set_pool(static_cast<PoolingParameter::PoolMethod>(v0.pool()));
-  }
-  if (v0.has_dropout_ratio()) {
-    if (v0.type() != "dropout") misplaced(file, v0, "dropout_ratio");
+}
+
+void upgrade_v0_others(const std::string& file, const V0LayerParameter& v0, V1LayerParameter* v1) {
+  const std::string& type = v0.type();
+  if (v0.has_dropout_ratio() && type != "dropout") misplaced(file, v0, "dropout_ratio");
+  if (v0.has_dropout_ratio() && type == "dropout")
     v1->mutable_dropout_param()->set_dropout_ratio(v0.dropout_ratio());
-  }
-  if (v0.has_local_size() || v0.has_alpha() || v0.has_beta() || v0.has_k()) {
-    if (v0.type() != "lrn") misplaced(file, v0, "local_size, alpha, beta or k");
+  const bool normalises = v0.has_local_size() || v0.has_alpha() || v0.has_beta() || v0.has_k();
+  if (normalises && type != "lrn") misplaced(file, v0, "local_size, alpha, beta or k");
+  if (normalises && type == "lrn") {
     LRNParameter* param = v1->mutable_lrn_param();
     if (v0.has_local_size()) param->set_local_size(v0.local_size());
     if (v0.has_alpha()) param->set_alpha(v0.alpha());
     if (v0.has_beta()) param->set_beta(v0.beta());
     if (v0.has_k()) param->set_k(v0.k());
   }
-  if (v0.has_concat_dim()) {
-    if (v0.type() != "concat") misplaced(file, v0, "concat_dim");
+  if (v0.has_concat_dim() && type != "concat") misplaced(file, v0, "concat_dim");
+  if (v0.has_concat_dim() && type == "concat")
     v1->mutable_concat_param()->set_concat_dim(v0.concat_dim());
-  }
 }
 
 void upgrade_v0_data(const std::string& file, const V0LayerParameter& v0, V1LayerParameter* v1) {
@@ -199,16 +200,19 @@ void upgrade_v0_data(const std::string& file, const V0LayerParameter& v0, V1Laye
   if (v0.has_meanfile()) v1->mutable_transform_param()->set_mean_file(v0.meanfile());
   if (v0.has_cropsize()) v1->mutable_transform_param()->set_crop_size(v0.cropsize());
   if (v0.has_mirror()) v1->mutable_transform_param()->set_mirror(v0.mirror());
-  if (v0.has_shuffle_images() || v0.has_new_height() || v0.has_new_width()) {
-    if (type != "images") misplaced(file, v0, "shuffle_images, new_height or new_width");
+  const bool images = v0.has_shuffle_images() || v0.has_new_height() || v0.has_new_width();
+  if (images && type != "images") misplaced(file, v0, "shuffle_images, new_height or new_width");
+  if (images && type == "images") {
     ImageDataParameter* param = v1->mutable_image_data_param();
     if (v0.has_shuffle_images()) param->set_shuffle(v0.shuffle_images());
     if (v0.has_new_height()) param->set_new_height(static_cast<uint32_t>(v0.new_height()));
     if (v0.has_new_width()) param->set_new_width(static_cast<uint32_t>(v0.new_width()));
   }
-  if (v0.has_det_fg_threshold() || v0.has_det_bg_threshold() || v0.has_det_fg_fraction() ||
-      v0.has_det_context_pad() || v0.has_det_crop_mode()) {
-    if (type != "window_data") misplaced(file, v0, "det_*");
+  const bool windows = v0.has_det_fg_threshold() || v0.has_det_bg_threshold() ||
+                       v0.has_det_fg_fraction() || v0.has_det_context_pad() ||
+                       v0.has_det_crop_mode();
+  if (windows && type != "window_data") misplaced(file, v0, "det_*");
+  if (windows && type == "window_data") {
     WindowDataParameter* param = v1->mutable_window_data_param();
     if (v0.has_det_fg_threshold()) param->set_fg_threshold(v0.det_fg_threshold());
     if (v0.has_det_bg_threshold()) param->set_bg_threshold(v0.det_bg_threshold());
@@ -216,10 +220,9 @@ void upgrade_v0_data(const std::string& file, const V0LayerParameter& v0, V1Laye
     if (v0.has_det_context_pad()) param->set_context_pad(v0.det_context_pad());
     if (v0.has_det_crop_mode()) param->set_crop_mode(v0.det_crop_mode());
   }
-  if (v0.has_hdf5_output_param()) {
-    if (type != "hdf5_output") misplaced(file, v0, "hdf5_output_param");
+  if (v0.has_hdf5_output_param() && type != "hdf5_output") misplaced(file, v0, "hdf5_output_param");
+  if (v0.has_hdf5_output_param() && type == "hdf5_output")
     *v1->mutable_hdf5_output_param() = v0.hdf5_output_param();
-  }
 }
 
 // A padding layer of old becomes the pad of the one convolution or pooling layer that reads it.
@@ -262,6 +265,7 @@ void upgrade_v0(const std::string& file, NetParameter* net) {
     *layer.mutable_weight_decay() = v0.weight_decay();
     upgrade_v0_learned(file, v0, &layer);
     upgrade_v0_windows(file, v0, &layer);
+    upgrade_v0_others(file, v0, &layer);
     upgrade_v0_data(file, v0, &layer);
   }
   *net = std::move(merged);
@@ -321,29 +325,49 @@ void upgrade_v1(const std::string& file, NetParameter* net) {
 // ---- fields that moved ----
 
 template <typename DataParam>
-bool move_transformation(DataParam* data, TransformationParameter* transform) {
-  bool moved = false;
-  if (data->has_scale()) transform->set_scale(data->scale()), data->clear_scale(), moved = true;
-  if (data->has_mean_file())
-    transform->set_mean_file(data->mean_file()), data->clear_mean_file(), moved = true;
-  if (data->has_crop_size())
-    transform->set_crop_size(data->crop_size()), data->clear_crop_size(), moved = true;
-  if (data->has_mirror()) transform->set_mirror(data->mirror()), data->clear_mirror(), moved = true;
-  return moved;
+bool has_transformation(const DataParam& data) {
+  return data.has_scale() || data.has_mean_file() || data.has_crop_size() || data.has_mirror();
 }
 
-template <typename AnyLayer>
-bool move_transformations(AnyLayer* layer) {
-  TransformationParameter transform = layer->transform_param();
-  bool moved = false;
-  if (layer->has_data_param())
-    moved |= move_transformation(layer->mutable_data_param(), &transform);
-  if (layer->has_image_data_param())
-    moved |= move_transformation(layer->mutable_image_data_param(), &transform);
-  if (layer->has_window_data_param())
-    moved |= move_transformation(layer->mutable_window_data_param(), &transform);
-  if (moved) *layer->mutable_transform_param() = transform;
-  return moved;
+template <typename DataParam>
+void move_transformation(DataParam* data, TransformationParameter* transform) {
+  if (data->has_scale()) transform->set_scale(data->scale()), data->clear_scale();
+  if (data->has_mean_file()) transform->set_mean_file(data->mean_file()), data->clear_mean_file();
+  if (data->has_crop_size()) transform->set_crop_size(data->crop_size()), data->clear_crop_size();
+  if (data->has_mirror()) transform->set_mirror(data->mirror()), data->clear_mirror();
+}
+
+// Of 2014's layers alone: in a `layer` these fields never had a meaning.
+bool move_transformations(NetParameter* net) {
+  bool needed = false;
+  for (const V1LayerParameter& layer : net->layers()) {
+    needed |= layer.type() == V1LayerParameter::DATA && has_transformation(layer.data_param());
+    needed |= layer.type() == V1LayerParameter::IMAGE_DATA &&
+              has_transformation(layer.image_data_param());
+    needed |= layer.type() == V1LayerParameter::WINDOW_DATA &&
+              has_transformation(layer.window_data_param());
+  }
+  if (!needed) return false;
+  for (V1LayerParameter& layer : *net->mutable_layers()) {
+    // As in Caffe all data layers then get both messages.
+    if (layer.type() == V1LayerParameter::DATA)
+      move_transformation(layer.mutable_data_param(), layer.mutable_transform_param());
+    if (layer.type() == V1LayerParameter::IMAGE_DATA)
+      move_transformation(layer.mutable_image_data_param(), layer.mutable_transform_param());
+    if (layer.type() == V1LayerParameter::WINDOW_DATA)
+      move_transformation(layer.mutable_window_data_param(), layer.mutable_transform_param());
+  }
+  return true;
+}
+
+void warn_of_transformations(const std::string& file, const LayerParameter& layer) {
+  const bool unread = has_transformation(layer.data_param()) ||
+                      has_transformation(layer.image_data_param()) ||
+                      has_transformation(layer.window_data_param());
+  if (!unread) return;
+  CAFFE_LOG_WARNING(file, ": layer ", layer.name(),
+                    ": scale, mean_file, crop_size and mirror are read in transform_param; in the ",
+                    "parameters of a data layer they mean nothing, as in Caffe");
 }
 
 void upgrade_input_fields(const std::string& file, NetParameter* net) {
@@ -402,10 +426,8 @@ void upgrade_net(const std::string& file, NetParameter* net) {
     upgrade_v0(file, net);
     note(file, "V0LayerParameter");
   }
-  bool moved = false;
-  for (V1LayerParameter& layer : *net->mutable_layers()) moved |= move_transformations(&layer);
-  for (LayerParameter& layer : *net->mutable_layer()) moved |= move_transformations(&layer);
-  if (moved) note(file, "transformation fields inside data parameters");
+  for (const LayerParameter& layer : net->layer()) warn_of_transformations(file, layer);
+  if (move_transformations(net)) note(file, "transformation fields inside data parameters");
   if (net->layers_size() > 0) {
     upgrade_v1(file, net);
     note(file, "V1LayerParameter");

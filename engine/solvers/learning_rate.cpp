@@ -25,36 +25,36 @@ double multistep(const SolverParameter& p, double it, int32_t* current) {
 }
 
 struct Entry {
-  Policy factor;  // of base_lr
-  bool gamma, power, stepsize, max_iter;
+  Policy factor;                   // of base_lr
+  bool gamma, stepsize, max_iter;  // what it needs
 };
 
 const std::map<std::string, Entry>& policies() {
   static const std::map<std::string, Entry> all = {
       {"fixed",
-       {[](const SolverParameter&, double, int32_t*) { return 1.0; }, false, false, false, false}},
-      {"step", {step, true, false, true, false}},
+       {[](const SolverParameter&, double, int32_t*) { return 1.0; }, false, false, false}},
+      {"step", {step, true, true, false}},
       {"exp",
        {[](const SolverParameter& p, double it, int32_t*) {
           return std::pow(static_cast<double>(p.gamma()), it);
         },
-        true, false, false, false}},
+        true, false, false}},
       {"inv",
        {[](const SolverParameter& p, double it, int32_t*) {
           return std::pow(1.0 + p.gamma() * it, -p.power());
         },
-        true, true, false, false}},
-      {"multistep", {multistep, true, false, false, false}},
+        true, false, false}},
+      {"multistep", {multistep, true, false, false}},
       {"poly",
        {[](const SolverParameter& p, double it, int32_t*) {
           return std::pow(1.0 - it / p.max_iter(), p.power());
         },
-        false, true, false, true}},
+        false, false, true}},
       {"sigmoid",
        {[](const SolverParameter& p, double it, int32_t*) {
           return 1.0 / (1.0 + std::exp(-p.gamma() * (it - p.stepsize())));
         },
-        true, false, true, false}},
+        true, true, false}},
   };
   return all;
 }
@@ -72,8 +72,7 @@ void check_learning_rate(const SolverParameter& p) {
   const auto require = [&](bool fine, const char* what) {
     CAFFE_REQUIRE(fine, "lr_policy: \"", p.lr_policy(), "\" needs ", what);
   };
-  require(!needs.gamma || (p.has_gamma() && p.gamma() >= 0), "gamma >= 0");
-  require(!needs.power || (p.has_power() && p.power() >= 0), "power >= 0");
+  require(!needs.gamma || p.gamma() >= 0, "gamma >= 0");
   require(!needs.stepsize || p.stepsize() > 0, "stepsize > 0");
   require(!needs.max_iter || p.max_iter() > 0, "max_iter > 0");
 }

@@ -19,6 +19,8 @@ class NesterovRule : public UpdateRule {
  public:
   explicit NesterovRule(const SolverParameter& param) : UpdateRule(param) {}
 
+  bool gathers_gradients() const override { return false; }
+
   void apply(const UpdateStep& step, float* weights, const float* gradient, float* const* history,
              int64_t n) const override {
     for_each_range(n, [&](int64_t at, int64_t size) {

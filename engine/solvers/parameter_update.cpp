@@ -43,8 +43,9 @@ void ParameterUpdate::set_exchange(Exchange* exchange, bool plain_wire) {
 void ParameterUpdate::bind() {
   if (bound_plan_ == net_.plan_generation()) return;
   learned_.clear();
+  frozen_.clear();
   for (size_t i = 0; i < net_.parameters().size(); ++i) {
-    if (net_.parameters()[i].lr_mult != 0) bind_parameter(i);
+    (net_.parameters()[i].lr_mult != 0 ? learned_ : frozen_).push_back(bind_parameter(i));
   }
   // Of the layers that share a parameter its owner is the lowest, so backward ends with it.
   std::stable_sort(learned_.begin(), learned_.end(), [](const Learned& a, const Learned& b) {
@@ -55,7 +56,7 @@ void ParameterUpdate::bind() {
   bound_plan_ = net_.plan_generation();
 }
 
-void ParameterUpdate::bind_parameter(size_t index) {
+ParameterUpdate::Learned ParameterUpdate::bind_parameter(size_t index) {
   const Net::Parameter& parameter = net_.parameters()[index];
   Learned learned;
   learned.parameter = &parameter;
@@ -70,7 +71,7 @@ void ParameterUpdate::bind_parameter(size_t index) {
     learned.history_index.push_back(history.representation(layout));
   }
   learned.elements = elements_of(data, layout);
-  learned_.push_back(std::move(learned));
+  return learned;
 }
 
 void ParameterUpdate::lay_wire() {
@@ -178,6 +179,7 @@ double ParameterUpdate::collect() {
 void ParameterUpdate::finish() {
   if (clips()) clip();
   update_arrived();
+  update_frozen();
 }
 
 // Weights came in plain order; the pass forward that has just ended has them in the one in which
@@ -254,12 +256,28 @@ void ParameterUpdate::take_back(const Bucket& bucket) {
 
 void ParameterUpdate::update_arrived() {
   for (; updated_ < arrived_; ++updated_) {
-    for (const Segment& segment : buckets_[updated_].segments) update_segment(segment);
+    for (const Segment& segment : buckets_[updated_].segments)
+      update_range(learned_[segment.learned], segment.offset, segment.count);
   }
 }
 
-void ParameterUpdate::update_segment(const Segment& segment) {
-  const Learned& learned = learned_[segment.learned];
+// The same for parameters of lr_mult 0, as Caffe does it: their weights stay, but their history is
+// part of the solver's state.
+void ParameterUpdate::update_frozen() {
+  for (const Learned& frozen : frozen_) {
+    if (history_moves(frozen)) update_range(frozen, 0, frozen.elements);
+  }
+}
+
+bool ParameterUpdate::history_moves(const Learned& frozen) const {
+  if (rule_.gathers_gradients() && (param_.weight_decay() * frozen.parameter->decay_mult != 0 ||
+                                    !frozen.parameter->blob->diff().is_zero()))
+    return true;
+  return std::any_of(frozen.history.begin(), frozen.history.end(),
+                     [](const Buffer* history) { return !history->is_zero(); });
+}
+
+void ParameterUpdate::update_range(const Learned& learned, int64_t offset, int64_t count) {
   const Net::Parameter& parameter = *learned.parameter;
   UpdateStep step;
   step.rate = step_.rate * parameter.lr_mult;
@@ -269,14 +287,12 @@ void ParameterUpdate::update_segment(const Segment& segment) {
   step.iteration = step_.iteration;
   float* history[4] = {};
   for (size_t k = 0; k < learned.history.size(); ++k) {
-    history[k] =
-        static_cast<float*>(learned.history[k]->update(learned.history_index[k])) + segment.offset;
+    history[k] = static_cast<float*>(learned.history[k]->update(learned.history_index[k])) + offset;
   }
   const auto* gradient =
-      static_cast<const float*>(parameter.blob->diff().read(learned.diff_index)) + segment.offset;
-  float* weights =
-      static_cast<float*>(parameter.blob->data().update(learned.data_index)) + segment.offset;
-  rule_.apply(step, weights, gradient, history, segment.count);
+      static_cast<const float*>(parameter.blob->diff().read(learned.diff_index)) + offset;
+  float* weights = static_cast<float*>(parameter.blob->data().update(learned.data_index)) + offset;
+  rule_.apply(step, weights, gradient, history, count);
   parameter.blob->data().end_pass();
 }
 

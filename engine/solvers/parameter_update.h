@@ -77,7 +77,7 @@ class ParameterUpdate {
   };
 
   void bind();
-  void bind_parameter(size_t index);
+  Learned bind_parameter(size_t index);
   void cut();
   void lay_wire();
   void add_segment(const Segment& segment);
@@ -88,7 +88,9 @@ class ParameterUpdate {
   void take_back(const Bucket& bucket);
   void update_arrived();
   void update(const Bucket& bucket);
-  void update_segment(const Segment& segment);
+  void update_range(const Learned& learned, int64_t offset, int64_t count);
+  void update_frozen();
+  bool history_moves(const Learned& learned) const;
   void trim();
   void clip();
   double gradient_norm();
@@ -104,6 +106,7 @@ class ParameterUpdate {
   int64_t bound_plan_ = -1;
   int64_t trimmed_plan_ = -1;     // the plan whose unused memory was given up
   std::vector<Learned> learned_;  // in the order in which they are completed
+  std::vector<Learned> frozen_;   // parameters of lr_mult 0: their history goes on
   std::vector<Bucket> buckets_;
   std::unique_ptr<Storage> wire_;  // all gradients, then the loss
   float* loss_ = nullptr;

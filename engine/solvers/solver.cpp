@@ -120,13 +120,13 @@ std::shared_ptr<Net> Solver::create_test_net(const NetParameter& net, int index)
   if (param_.test_state_size() > 0) copy.mutable_state()->MergeFrom(param_.test_state(index));
   NetOptions options = net_options(TEST);
   const int64_t batches = param_.test_iter(index);
-  CAFFE_REQUIRE(batches > 0, "test_iter must be above 0, not ", batches);
+  CAFFE_REQUIRE(batches >= 0, "test_iter must be at least 0, not ", batches);
   options.data.batches_per_round = batches;
   if (options_.continue_data) options.data.first_round = rounds_before(param_, iter_);
   CAFFE_LOG_INFO("Creating test net (#", index, ").");
   auto test = std::make_shared<Net>(copy, options);
   test->share_trained_with(*net_);
-  if (param_.debug_info()) test->set_debug_info(true);
+  test->set_debug_info(param_.debug_info());
   return test;
 }
 
@@ -166,8 +166,8 @@ void Solver::step(int64_t iterations) {
       test_all();
       if (stop_) break;
     }
-    if (param_.debug_info())
-      net_->set_debug_info(param_.display() > 0 && iter_ % param_.display() == 0);
+    const bool displays = param_.display() > 0 && iter_ % param_.display() == 0;
+    net_->set_debug_info(param_.debug_info() && displays);
     const StepResult result = train_iteration();
     if (param_.display() > 0 && (iter_ - 1) % param_.display() == 0) {
       display(result, seconds_since(since), iter_ - displayed);
@@ -257,13 +257,15 @@ void Solver::display(const StepResult& result, double seconds, int64_t iteration
 void Solver::test_all() {
   for (int i = 0; i < static_cast<int>(test_nets_.size()) && !stop_; ++i) {
     CAFFE_LOG_INFO("Iteration ", iter_, ", Testing net (#", i, ")");
-    report_test(i, test(i));
+    double loss = 0;
+    const std::vector<NamedValues> outputs = test(i, &loss);
+    if (param_.test_compute_loss()) CAFFE_LOG_INFO("Test loss: ", loss);
+    report_test(i, outputs);
   }
 }
 
 void Solver::report_test(int index, const std::vector<NamedValues>& outputs) {
   const Net& net = *test_nets_[static_cast<size_t>(index)];
-  double loss = 0;
   int number = 0;
   for (const NamedValues& output : outputs) {
     const float weight = net.loss_weight(net.find_blob(output.name));
@@ -271,23 +273,22 @@ void Solver::report_test(int index, const std::vector<NamedValues>& outputs) {
       const std::string share =
           weight != 0 ? concat(" (* ", weight, " = ", weight * value, " loss)") : "";
       CAFFE_LOG_INFO("    Test net output #", number++, ": ", output.name, " = ", value, share);
-      loss += weight * value;
     }
   }
-  if (param_.test_compute_loss()) CAFFE_LOG_INFO("Test loss: ", loss);
 }
 
-std::vector<NamedValues> Solver::test(int index) {
+std::vector<NamedValues> Solver::test(int index, double* mean_loss) {
   CAFFE_REQUIRE(index >= 0 && index < static_cast<int>(test_nets_.size()), "there are ",
                 test_nets_.size(), " test nets; there is no number ", index);
   Net& net = *test_nets_[static_cast<size_t>(index)];
   const int64_t batches = param_.test_iter(index);
-  std::vector<float> sums;
+  if (batches == 0) return {};
+  std::vector<float> sums(1);  // the loss, then the outputs' values
   for (const int id : net.output_blobs())
     sums.resize(sums.size() + static_cast<size_t>(net.blobs()[static_cast<size_t>(id)]->count()));
   for (int64_t batch = options_.rank; batch < batches; batch += options_.world) {
-    net.forward();
-    size_t at = 0;
+    sums[0] += static_cast<float>(net.forward());
+    size_t at = 1;
     for (const int id : net.output_blobs()) {
       const Blob& blob = *net.blobs()[static_cast<size_t>(id)];
       const float* data = blob.data_as<float>();
@@ -298,8 +299,9 @@ std::vector<NamedValues> Solver::test(int index) {
     }
   }
   if (exchange_) exchange_->sum(sums.data(), sums.size());
+  if (mean_loss) *mean_loss = static_cast<double>(sums[0]) / static_cast<double>(batches);
   std::vector<NamedValues> outputs;
-  auto next = sums.begin();
+  auto next = sums.begin() + 1;
   for (const int id : net.output_blobs()) {
     NamedValues output{net.blob_names()[static_cast<size_t>(id)], {}};
     const int64_t count = net.blobs()[static_cast<size_t>(id)]->count();

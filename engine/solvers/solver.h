@@ -78,8 +78,8 @@ class Solver {
   StepResult train_iteration();
   double smoothed_loss() const;  // mean of the last average_loss iterations
   // One round of test net `index`: test_iter batches in total over all ranks, mean per element of
-  // each output.
-  std::vector<NamedValues> test(int index);
+  // each output (nothing where test_iter is 0); mean_loss: of all the net's losses.
+  std::vector<NamedValues> test(int index, double* mean_loss = nullptr);
   // Applies the gradients that are in the parameters' diffs (clip, regularise, update) and counts
   // one iteration. Returns the learning rate.
   double apply_update();

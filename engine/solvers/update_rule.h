@@ -30,6 +30,9 @@ class UpdateRule {
   virtual ~UpdateRule() = default;
   // Arrays of history per parameter.
   virtual int histories() const { return 1; }
+  // Whether the history gathers gradients as they are. Then it goes on for parameters that are not
+  // learned, too, with what regularisation gives; else the rate, 0, keeps the gradients out.
+  virtual bool gathers_gradients() const { return true; }
   // weights -= update(gradient, history); history is advanced. One pass, all threads. history[k]
   // has n elements.
   virtual void apply(const UpdateStep& step, float* weights, const float* gradient,

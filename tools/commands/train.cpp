@@ -51,9 +51,7 @@ void check_flags(const Flags& flags) {
 
 SolverParameter solver_parameter(const Flags& flags) {
   SolverParameter param = read_solver(flags.text("solver"));
-  if (flags.given("level")) {
-    param.mutable_train_state()->set_level(static_cast<int32_t>(flags.number("level", 0)));
-  }
+  param.mutable_train_state()->set_level(static_cast<int32_t>(flags.number("level", 0)));
   for (const std::string& stage : flags.list("stage"))
     param.mutable_train_state()->add_stage(stage);
   if (flags.given("weights")) {

@@ -33,7 +33,9 @@ NetPtr make_net(const std::string& file, int phase, int level, std::vector<std::
   options.seed = seed;
   const Lock lock = std::make_shared<std::recursive_mutex>();
   return unlocked(lock, [&] {
-    auto net = std::make_shared<Net>(read_net(file), options);
+    NetParameter param = read_net(file);
+    param.mutable_state()->set_level(level);  // as Caffe does, whatever the file says
+    auto net = std::make_shared<Net>(param, options);
     if (!weights.empty()) net->load_weights(weights);
     auto handle = std::make_shared<NetHandle>(std::move(net), lock);
     settle_python_layers(handle);

@@ -98,7 +98,11 @@ std::vector<BadCase> caffe_1_0_cases() {
       {"ContrastiveLoss_shapes",
        "type: 'ContrastiveLoss'",
        {{4, 3}, {4, 2}, {4}},
-       {"4 3", "4 2", "same shape"}},
+       {"4 3", "4 2", "same extents"}},
+      {"ContrastiveLoss_planes",
+       "type: 'ContrastiveLoss'",
+       {{4, 3, 2}, {4, 3, 2}, {4}},
+       {"4 3 2", "x 1 x 1"}},
       {"ContrastiveLoss_labels",
        "type: 'ContrastiveLoss'",
        {{4, 3}, {4, 3}, {5}},
@@ -111,7 +115,7 @@ std::vector<BadCase> caffe_1_0_cases() {
        "type: 'Crop' crop_param { offset: [1, 1, 1] }",
        {{1, 2, 7, 8}, {1, 2, 4, 4}},
        {"found 3 offsets", "each of the 2 axes"}},
-      {"Crop_axes", "type: 'Crop'", {{1, 2, 7, 8}, {2, 4, 4}}, {"same number of axes"}},
+      {"Crop_axes", "type: 'Crop'", {{1, 2, 7, 8}, {2, 4, 4}}, {"as many axes as the first"}},
       {"Deconvolution_no_kernel",
        "type: 'Deconvolution' convolution_param { num_output: 2 }",
        {{1, 2, 3, 3}},
@@ -173,7 +177,7 @@ std::vector<BadCase> caffe_1_0_cases() {
        {{1, 3, 2}, {1, 3, 6}, {1, 3}},
        {"gates", "expected 1 3 8"},
        2},
-      {"MVN_axes", "type: 'MVN'", {{5}}, {"at least 2 axes"}},
+      {"MVN_axes", "type: 'MVN'", {Shape()}, {"without axes"}},
       {"PReLU_axes", "type: 'PReLU'", {{5}}, {"at least 2 axes"}},
       {"Slice_uneven", "type: 'Slice'", {{2, 5}}, {"into 2 equal parts"}, 2},
       {"Slice_points",
@@ -265,6 +269,14 @@ std::vector<BadCase> loss_cases() {
        "type: 'SoftmaxWithLoss' softmax_param { axis: 2 }",
        {{2, 3}, {2}},
        {"axis 2"}},
+      {"SoftmaxWithLoss_samples",
+       "type: 'SoftmaxWithLoss'",
+       {{2, 3, 4, 4}, {32}},
+       {"labels 32 (32)", "same first axis"}},
+      {"SigmoidCrossEntropyLoss_samples",
+       "type: 'SigmoidCrossEntropyLoss'",
+       {{4, 3}, {12}},
+       {"labels 12 (12)", "same first axis"}},
       {"EuclideanLoss_rows",
        "type: 'EuclideanLoss'",
        {{2, 3}, {3, 2}},
@@ -313,9 +325,9 @@ std::vector<BadCase> shape_layer_cases() {
       {"Reshape_axes", reshape("shape { dim: 96 } axis: 3 num_axes: 2"), {image}, {"reach past"}},
       {"Reshape_num_axes", reshape("shape { dim: 96 } num_axes: -2"), {image}, {"num_axes -2"}},
       {"Flatten_order",
-       "type: 'Flatten' flatten_param { axis: 2 end_axis: 1 }",
+       "type: 'Flatten' flatten_param { axis: 3 end_axis: 1 }",
        {image},
-       {"axis 2 after end_axis 1"}},
+       {"axis 3 after end_axis 1"}},
       {"Flatten_axis",
        "type: 'Flatten' flatten_param { axis: 4 }",
        {image},
@@ -618,7 +630,10 @@ TEST(ChangedShape, IsRefusedWhereTheWeightsDoNotFit) {
               HasSubstr("found 4 inputs (bottom 2 4 (8) from axis 1), expected 3"));
   EXPECT_THAT(said("type: 'Convolution' convolution_param { num_output: 2 kernel_size: 1 }",
                    {2, 3, 4, 4}, {2, 4, 4, 4}),
-              HasSubstr("expected 3 channels"));
+              HasSubstr("expected 4 axes with 3 channels on axis 1"));
+  EXPECT_THAT(said("type: 'Deconvolution' convolution_param { num_output: 2 kernel_size: 1 }",
+                   {2, 3, 4, 4}, {2, 3, 4, 4, 4}),
+              HasSubstr("expected 4 axes with 3 channels on axis 1"));
   EXPECT_THAT(said("type: 'BatchNorm'", {2, 3}, {2, 4}), HasSubstr("found 4 channels"));
   EXPECT_THAT(said("type: 'Scale'", {2, 3}, {2, 4}), HasSubstr("shape 3 (3)"));
 }
@@ -645,7 +660,9 @@ TEST(InPlace, IsRefusedWhereItWouldGiveWrongNumbers) {
 
 std::string label_error(const std::string& layer, const std::vector<float>& labels,
                         const Shape& scores = {4, 3}) {
-  const auto f = fixture(layer, {scores, {static_cast<int64_t>(labels.size())}}, 1);
+  Shape label_shape = scores;
+  label_shape[1] = 1;
+  const auto f = fixture(layer, {scores, label_shape}, 1);
   f->set_up();
   set_data<float>(*f->bottom[1], labels);
   return error_of([&] { f->forward(); });

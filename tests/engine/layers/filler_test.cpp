@@ -150,6 +150,8 @@ TEST(Filler, RefusesWhatItDoesNotKnow) {
               ::testing::HasSubstr("min 2"));
   EXPECT_THAT(error_of([] { filled("type: 'gaussian' std: -1", {2}, 1); }),
               ::testing::HasSubstr("std -1"));
+  EXPECT_THAT(error_of([] { filled("type: 'gaussian' std: 0", {2}, 1); }),
+              ::testing::HasSubstr("use type constant"));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include "engine/layers/gradient_checker.h"
+#include "engine/layers/shaped_fixture.h"
 
 #include <map>
 #include <set>
@@ -547,6 +548,29 @@ TEST(GradientTable, HasEveryLayerThatIsDifferentiable) {
       {"ArgMax", "no gradient"},    {"DetectionOutput", "no gradient"},
   };
   EXPECT_EQ(uncovered_layers(covered, without_gradient), "");
+}
+
+// Gradients of parameters add up, but for a Scale whose factor has nothing outside of its axes.
+TEST(SecondBackward, AddsToTheGradientsOfAScaleWhereCaffeDoes) {
+  const auto growth = [](const std::string& param, const Shape& bottom) {
+    const auto f = fixture("type: 'Scale' scale_param { " + param + " }", {bottom}, 1);
+    f->set_up();
+    std::vector<float> values(static_cast<size_t>(bottom.count()));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = 1 + static_cast<float>(i);
+    set_data<float>(*f->bottom[0], values);
+    f->forward();
+    set_diff<float>(*f->top[0], values);
+    f->backward();
+    const float first = diff_of<float>(*f->layer->blobs()[0])[0];
+    f->backward();
+    return diff_of<float>(*f->layer->blobs()[0])[0] / first;
+  };
+  EXPECT_FLOAT_EQ(growth("axis: 1", {2, 3, 4}), 2);
+  EXPECT_FLOAT_EQ(growth("num_axes: 0", {2, 3, 4}), 2);
+  EXPECT_FLOAT_EQ(growth("axis: 1", {2, 1, 4}), 2);
+  EXPECT_FLOAT_EQ(growth("axis: 0 num_axes: -1", {2, 3, 4}), 1);
+  EXPECT_FLOAT_EQ(growth("axis: 1", {1, 3, 4}), 1);
+  EXPECT_FLOAT_EQ(growth("axis: 0", {2, 3, 4}), 1);
 }
 
 }  // namespace

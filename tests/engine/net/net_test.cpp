@@ -175,6 +175,15 @@ TEST(NetTest, WeightsOfAnotherShapeAreRefused) {
   EXPECT_NE(message.find("[layer a (InnerProduct)]"), std::string::npos) << message;
 }
 
+TEST(NetTest, ALossInPlaceCountsOnce) {
+  const auto net = make_net(
+      "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 3 } } }"
+      "layer { name: 'p' type: 'Power' bottom: 'x' top: 'y' power_param { scale: -2 } }"
+      "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' loss_weight: 0.5 }");
+  fill(net->blob("x"), 1, -1);
+  EXPECT_FLOAT_EQ(static_cast<float>(net->forward()), 0.5f * 2 * (1 + 2 + 3 + 4));
+}
+
 TEST(NetTest, PlanNamesImplementationsAndReasons) {
   const auto net = make_net(kShared);
   const std::string text = net->plan_text();

@@ -45,6 +45,37 @@ INSTANTIATE_TEST_SUITE_P(Golden, UpgradeSolver,
                          ::testing::Values("solver_enum_adadelta", "solver_enum_nesterov",
                                            "solver_enum_sgd"));
 
+// What Caffe's tool does with data layers, one of which has a field that moved.
+TEST(UpgradeDetails, MovesTransformationsOfTheLayersOf2014Alone) {
+  const NetParameter old = parse_net(
+      "layers { name: 'a' type: DATA top: 'a' data_param { source: 's' scale: 0.5 mirror: true } }"
+      "layers { name: 'b' type: DATA top: 'b' data_param { source: 's' } }"
+      "layers { name: 'c' type: RELU bottom: 'a' top: 'c' }",
+      "old.prototxt");
+  NetParameter expected;
+  parse_text(
+      "layer { name: 'a' type: 'Data' top: 'a' data_param { source: 's' }"
+      "  transform_param { scale: 0.5 mirror: true } }"
+      "layer { name: 'b' type: 'Data' top: 'b' data_param { source: 's' } transform_param {} }"
+      "layer { name: 'c' type: 'ReLU' bottom: 'a' top: 'c' }",
+      "expected", &expected);
+  EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(old, expected))
+      << old.DebugString();
+  const NetParameter current = parse_net(
+      "layer { name: 'a' type: 'Data' top: 'a' data_param { scale: 0.5 } }", "new.prototxt");
+  EXPECT_FALSE(current.layer(0).has_transform_param());
+}
+
+TEST(UpgradeDetails, LeavesOutFieldsOfOtherTypesAsCaffeDoes) {
+  const NetParameter net = parse_net(
+      "layers { layer { name: 'r' type: 'relu' num_output: 3 group: 2 dropout_ratio: 0.1 k: 1 } "
+      "bottom: 'a' top: 'b' }",
+      "old.prototxt");
+  EXPECT_EQ(net.layer(0).type(), "ReLU");
+  EXPECT_FALSE(net.layer(0).has_convolution_param() || net.layer(0).has_dropout_param() ||
+               net.layer(0).has_lrn_param() || net.layer(0).has_inner_product_param());
+}
+
 TEST(UpgradeNetErrors, RefusesAMixOfForms) {
   try {
     parse_net("layer { name: 'a' type: 'TanH' } layers { name: 'b' type: TANH }", "mixed.prototxt");

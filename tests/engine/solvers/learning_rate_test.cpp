@@ -29,6 +29,20 @@ TEST(LearningRate, FollowsTheFormulas) {
   EXPECT_FLOAT_EQ(rate(solver("lr_policy: 'sigmoid' gamma: 0.5 stepsize: 10"), 10), 0.25f);
 }
 
+// As Caffe does, which has 0 for what is not given, and takes any power.
+TEST(LearningRate, TakesCaffesDefaults) {
+  const SolverParameter growing = solver("lr_policy: 'poly' power: -1 max_iter: 10");
+  for (const char* text : {"lr_policy: 'inv' gamma: 0.1", "lr_policy: 'poly' max_iter: 10",
+                           "lr_policy: 'inv' power: 0.75"}) {
+    check_learning_rate(solver(text));
+    EXPECT_FLOAT_EQ(rate(solver(text), 5), 0.5f) << text;
+  }
+  check_learning_rate(growing);
+  EXPECT_FLOAT_EQ(rate(growing, 5), 1.0f);
+  EXPECT_FLOAT_EQ(rate(solver("lr_policy: 'exp'"), 0), 0.5f);
+  EXPECT_FLOAT_EQ(rate(solver("lr_policy: 'exp'"), 1), 0.0f);
+}
+
 TEST(LearningRate, MultistepAdvancesOneStepAnIteration) {
   const SolverParameter param =
       solver("lr_policy: 'multistep' gamma: 0.5 stepvalue: 2 stepvalue: 2 stepvalue: 3");

@@ -210,6 +210,53 @@ TEST_F(SolverTest, TestNetsSeeTheTrainedWeights) {
   EXPECT_LT(solver.test(0)[0].values[0], 0.7f * before);
 }
 
+// As in Caffe: regularisation goes into the history of parameters that are not learned.
+TEST_F(SolverTest, HistoryOfFrozenParametersGathersTheirDecay) {
+  for (const char* const type : {"SGD", "Adam"}) {
+    SolverParameter frozen = param();
+    frozen.set_type(type);
+    frozen.mutable_net_param()->mutable_layer(1)->add_param()->set_lr_mult(0);
+    Solver solver(frozen, {});
+    const Blob& weights = *solver.net().layers()[1]->blobs()[0];
+    const std::vector<float> before(weights.data_as<float>(),
+                                    weights.data_as<float>() + weights.count());
+    run(solver, 3);
+    const float gathered = type == std::string("SGD") ? 0 : 1 - std::pow(0.9f, 3.f);
+    for (int64_t i = 0; i < weights.count(); i += 97) {
+      const float w = before[static_cast<size_t>(i)];
+      EXPECT_EQ(weights.data_as<float>()[i], w);
+      EXPECT_NEAR(solver.history()[0]->data_as<float>()[i], gathered * 0.001f * w, 1e-9) << type;
+    }
+  }
+}
+
+TEST_F(SolverTest, TheTestLossIsThatOfTheWholeNet) {
+  SolverParameter with_test = param("test_iter: 2 test_interval: 10");
+  LayerParameter* norm = with_test.mutable_net_param()->add_layer();
+  norm->set_name("norm");
+  norm->set_type("Reduction");
+  norm->add_bottom("t");
+  norm->add_top("norm");
+  norm->add_loss_weight(0.5);
+  LayerParameter* end = with_test.mutable_net_param()->add_layer();
+  end->set_name("end");
+  end->set_type("Silence");
+  end->add_bottom("norm");
+  Solver solver(with_test, {});
+  double loss = 0;
+  const std::vector<NamedValues> outputs = solver.test(0, &loss);
+  double shown = 0;
+  for (const NamedValues& output : outputs) shown += output.values[0];
+  EXPECT_EQ(outputs.size(), 1u);
+  EXPECT_GT(std::abs(loss - shown), 1e-3);
+}
+
+TEST_F(SolverTest, ATestOfNoBatchesGivesNothing) {
+  Solver solver(param("test_iter: 0 test_interval: 10"), {});
+  EXPECT_TRUE(solver.test(0).empty());
+  solver.test_all();
+}
+
 TEST_F(SolverTest, CancelEndsTraining) {
   Solver solver(param(), {});
   solver.cancel();

@@ -6,6 +6,7 @@
 #include "backends/cpu/onednn/primitive.h"
 #include "backends/cpu/onednn/statistics.h"
 #include "kernels/for_each.h"
+#include "layers/broadcast.h"
 
 namespace caffe::onednn {
 namespace {
@@ -59,6 +60,7 @@ class BatchNorm : public DnnlImplementation {
     if (!backward_) return;
     const float* x = keeps_input_ ? kept_->read() : source_.read();
     backward_->set(DNNL_ARG_SRC, const_cast<float*>(x));
+    if (scale_overwrites_) chain_.scale->blobs()[0]->diff().set_zero();
     if (scale_gradient_) backward_->set(DNNL_ARG_DIFF_SCALE, scale_gradient_->begin());
     if (shift_gradient_) backward_->set(DNNL_ARG_DIFF_SHIFT, shift_gradient_->begin());
     backward_->run();
@@ -155,6 +157,9 @@ class BatchNorm : public DnnlImplementation {
     backward_->bind(DNNL_ARG_SCALE, vector, chain_.scale->blobs()[0]->data(), Access::kRead);
     backward_->bind(DNNL_ARG_DIFF_SCALE, vector, nullptr);
     scale_gradient_.emplace(gradient(0));
+    const Shape& shape = operation.bottom[0]->shape();
+    scale_overwrites_ =
+        chain_.scale->learns(0) && factor_gradient_overwrites({shape[0], shape[1], shape.count(2)});
     if (!chain_.shift()) return;
     backward_->bind(DNNL_ARG_DIFF_SHIFT, vector, nullptr);
     shift_gradient_.emplace(gradient(1));
@@ -185,6 +190,7 @@ class BatchNorm : public DnnlImplementation {
   void* signs_ = nullptr;        // where ReLU let values through
   std::optional<Step> backward_;
   std::optional<ParameterGradient> scale_gradient_, shift_gradient_;
+  bool scale_overwrites_ = false;
 };
 
 CAFFE_REGISTER_IMPLEMENTATION(BatchNorm, onednn, make<BatchNorm>, "Scale", "ReLU");
