@@ -247,7 +247,6 @@ TEST_F(SolverTest, TheTestLossIsThatOfTheWholeNet) {
   const std::vector<NamedValues> outputs = solver.test(0, &loss);
   double shown = 0;
   for (const NamedValues& output : outputs) shown += output.values[0];
-  EXPECT_EQ(outputs.size(), 1u);
   EXPECT_GT(std::abs(loss - shown), 1e-3);
 }
 
