@@ -92,7 +92,7 @@ class Suite:
 
 
 SUITES = [
-    Suite("cpp", "ci/cpp_tests.sh release", junit_xml, 15, "tests/engine/*/*_test.cpp", fast=True),
+    Suite("cpp", "ci/cpp_tests.sh release", junit_xml, 25, "tests/engine/*/*_test.cpp", fast=True),
     Suite("golden", "ci/golden.sh adapter_pycaffe", last_line, 10, "python/caffe/__init__.py"),
     Suite("golden-plan", "ci/golden.sh adapter_plan", last_line, 10, "python/caffe/__init__.py"),
     Suite(
@@ -109,7 +109,7 @@ SUITES = [
         "python-spark",
         ".venv/bin/python -m pytest -q -m spark --junitxml=$OUT/pytest.xml",
         junit_xml,
-        15,
+        25,
         "tests/python/test_caffeonspark.py",
     ),
     Suite("infiniband", "ci/infiniband.sh", last_line, 10, "tests/collective/infiniband_test.cpp"),

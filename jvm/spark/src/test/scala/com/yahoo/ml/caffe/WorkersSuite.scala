@@ -30,6 +30,11 @@ private final class BarrierTasks extends SparkListener {
   }
 }
 
+/** What executors run must not be the suite's: they have no ScalaTest. */
+private object Keys {
+  def distinct(records: LmdbRDD): Long = records.map(_._1).distinct().count()
+}
+
 /** How many workers there are, and where, under the settings of Spark that bear on it. */
 class WorkersSuite extends SparkTest {
   private def train(session: SparkSession, more: String*)(check: (Config, Seq[TaskInfo]) => Unit): Unit = within(200) {
@@ -75,7 +80,7 @@ class WorkersSuite extends SparkTest {
         assert(error.startsWith("training needs a fixed number of executors: set spark.dynamicAllocation.enabled to"), error)
         within(120) {
           val records = new LmdbRDD(session.sparkContext, s"$folder/digits_test_lmdb", 4)
-          assert(records.map(_._1).distinct().count() == 360)
+          assert(Keys.distinct(records) == 360)
         }
       }
     }
