@@ -155,6 +155,7 @@ def test_the_example_learns_to_say_what_it_sees(tmp_path):
     assert "1500 captioned pictures" in made and "880 captioned pictures" in made
     solver = (EXAMPLE / "lrcn_solver.prototxt").read_text()
     solver = solver.replace("max_iter: 1200", "max_iter: 700").replace("stepvalue: 900", "stepvalue: 600")
+    solver = solver.replace('net: "', f'net: "{EXAMPLE}/')
     (tmp_path / "solver.prototxt").write_text(solver)
     said = run(sys.executable, EXAMPLE / "caption.py", tmp_path, "--solver", tmp_path / "solver.prototxt")
     right, total = map(int, re.search(r"(\d+) of (\d+) captions are right", said).groups())

@@ -117,7 +117,7 @@ def test_executors_load_the_library_that_was_sent(folder, csv_source, tmp_path, 
     spark = spark.config("spark.jars", f"{caffeonspark.jar_path()},{csv_source}").getOrCreate()
     try:
         model = f"file:{tmp_path}/idx.caffemodel"
-        config = caffeonspark.Config(spark, conf="solver.prototxt", model=model, clusterSize=2)
+        config = caffeonspark.Config(spark, conf=str(tmp_path / "solver.prototxt"), model=model, clusterSize=2)
         cos = caffeonspark.CaffeOnSpark(spark)
         cos.train(caffeonspark.DataSource(spark).getSource(config, True))
         assert (tmp_path / "idx.caffemodel").stat().st_size > 0

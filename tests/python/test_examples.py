@@ -66,7 +66,7 @@ def test_mnist_with_two_workers(tmp_path):
     command = [EXAMPLES / "mnist" / "run.sh", mnist, "2"]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
-    assert float(re.search(r"^accuracy: ([\d.]+)", run.stdout, re.MULTILINE)[1]) > 0.97
+    assert float(re.search(r"^accuracy: ([\d.]+)", run.stdout, re.MULTILINE)[1]) > 0.95
     command[1] = tmp_path
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 1 and "error: no train-images-idx3-ubyte.gz in" in run.stderr
