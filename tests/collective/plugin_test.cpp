@@ -3,12 +3,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 
 #include <filesystem>
 #include <fstream>
 
-#include "collective/rank_process.h"
+#include "collective/transport_checks.h"
 #include "core/log.h"
 
 namespace caffe {
@@ -17,7 +16,6 @@ namespace {
 using testing::AllOf;
 using testing::Each;
 using testing::HasSubstr;
-using testing::IsEmpty;
 using testing::StartsWith;
 
 const std::string kFolder = CAFFE_TRANSPORTS;
@@ -34,43 +32,13 @@ std::string error_of(const std::string& name, const std::string& path = kFolder)
 class Plugin : public testing::TestWithParam<int> {};
 
 TEST_P(Plugin, CarriesAllOperations) {
-  GroupSetup setup;
-  setup.listen = {"127.0.0.1", "unix", kFolder};
-  const auto errors = run_group(
-      GetParam(),
-      [](Communicator& group) {
-        for (const size_t n : {size_t{0}, size_t{5}, size_t{70'000}, size_t{1'000'001}}) {
-          std::vector<float> data(n, static_cast<float>(group.rank() + 1));
-          group.allreduce_sum(data.data(), n);
-          ASSERT_THAT(data, Each(static_cast<float>(group.world() * (group.world() + 1) / 2)));
-        }
-        std::string text(300'000, static_cast<char>('a' + group.rank()));
-        group.broadcast(text.data(), text.size(), group.world() - 1);
-        ASSERT_THAT(text, Each(static_cast<char>('a' + group.world() - 1)));
-        group.barrier();
-        if (group.world() > 1) {
-          EXPECT_GT(group.stats().bytes_sent, 4'000'000U);
-        }
-      },
-      setup);
-  EXPECT_THAT(errors, Each(IsEmpty()));
+  expect_all_operations("unix", kFolder, GetParam(), 1'000'001);
 }
 
 INSTANTIATE_TEST_SUITE_P(Worlds, Plugin, testing::Values(1, 2, 3, 5));
 
 TEST(PluginProcesses, ADeathIsKnownToAllWithRankAndHost) {
-  std::vector<RankProcess> ranks;
-  for (int rank = 0; rank < 3; ++rank)
-    ranks.push_back(RankProcess::with_transport("unix", kFolder));
-  ProcessGroup group(std::move(ranks));
-  ASSERT_TRUE(group.connect());
-  ASSERT_TRUE(group.loop(4'000'000));
-  group[1].signal(SIGKILL);
-  for (const int rank : {0, 2}) {
-    EXPECT_THAT(group[rank].hear(), AllOf(StartsWith("ERROR 4 rank 1 (127.0.0.1:"),
-                                          HasSubstr("closed its connection")));
-    EXPECT_TRUE(group[rank].alive());
-  }
+  expect_a_death_is_known("unix", kFolder);
 }
 
 TEST(PluginProcesses, RanksWithDifferentTransportsRefuseEachOther) {
