@@ -4,6 +4,7 @@ from pathlib import Path
 
 import caffeonspark
 import pytest
+from conftest import local_spark
 
 pytestmark = pytest.mark.spark
 
@@ -16,17 +17,13 @@ def outputs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory, outputs):
-    from pyspark.sql import SparkSession
-
-    builder = SparkSession.builder.master("local[2]").appName("test").config("spark.ui.enabled", "false")
-    builder = builder.config("spark.driver.host", "127.0.0.1").config(
-        "spark.caffe.report", f"file:{outputs}/report.html"
-    )
-    builder = builder.config("spark.caffe.tensorboard", f"file:{outputs}/events")
-    builder = builder.config("spark.plugins", "com.yahoo.ml.caffe.CaffePlugin")
-    session = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse"))).getOrCreate()
-    yield session
-    session.stop()
+    with local_spark(
+        tmp_path_factory.mktemp("warehouse"),
+        spark_caffe_report=f"file:{outputs}/report.html",
+        spark_caffe_tensorboard=f"file:{outputs}/events",
+        spark_plugins="com.yahoo.ml.caffe.CaffePlugin",
+    ) as session:
+        yield session
 
 
 @pytest.fixture

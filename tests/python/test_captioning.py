@@ -13,7 +13,8 @@ import pytest
 from caffeonspark.display import get_image, image_tag, show_captions
 from caffeonspark.ml import CaffeCaptioner
 from caffeonspark.tools import Conversions, Vocab
-from pyspark.sql import Row, SparkSession
+from conftest import local_spark
+from pyspark.sql import Row
 
 pytestmark = pytest.mark.spark
 
@@ -34,11 +35,8 @@ layer { name: "probs" type: "Softmax" bottom: "predict" top: "probs" softmax_par
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory):
-    builder = SparkSession.builder.master("local[2]").appName("test").config("spark.ui.enabled", "false")
-    builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.sql.shuffle.partitions", "2")
-    session = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse"))).getOrCreate()
-    yield session
-    session.stop()
+    with local_spark(tmp_path_factory.mktemp("warehouse"), spark_sql_shuffle_partitions="2") as session:
+        yield session
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from caffeonspark import CaffeError, register_sql
 from caffeonspark.ml import CaffeModel
+from conftest import local_spark
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.functions import array_to_vector
-from pyspark.sql import SparkSession
 
 pytestmark = pytest.mark.spark
 
@@ -29,11 +29,8 @@ ROWS = 23
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory):
-    builder = SparkSession.builder.master("local[2]").appName("test").config("spark.ui.enabled", "false")
-    builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.sql.shuffle.partitions", "2")
-    session = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse"))).getOrCreate()
-    yield session
-    session.stop()
+    with local_spark(tmp_path_factory.mktemp("warehouse"), spark_sql_shuffle_partitions="2") as session:
+        yield session
 
 
 @pytest.fixture(scope="module")

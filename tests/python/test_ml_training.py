@@ -11,12 +11,12 @@ from caffe import layers as L  # noqa: N812
 from caffeonspark import CaffeError
 from caffeonspark._progress import _Display
 from caffeonspark.ml import CaffeEstimator, CaffeModel
+from conftest import local_spark
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
 from pyspark.ml.feature import StandardScaler
 from pyspark.ml.functions import array_to_vector
 from pyspark.ml.tuning import CrossValidator, CrossValidatorModel, ParamGridBuilder, TrainValidationSplit
-from pyspark.sql import SparkSession
 
 pytestmark = pytest.mark.spark
 
@@ -34,12 +34,11 @@ ROWS = 120
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory):
-    builder = SparkSession.builder.master("local[2]").appName("test").config("spark.ui.enabled", "false")
-    builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.sql.shuffle.partitions", "2")
-    builder = builder.config("spark.caffe.report", f"file:{tmp_path_factory.mktemp('report')}/report.html")
-    session = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse"))).getOrCreate()
-    yield session
-    session.stop()
+    report = f"file:{tmp_path_factory.mktemp('report')}/report.html"
+    with local_spark(
+        tmp_path_factory.mktemp("warehouse"), spark_sql_shuffle_partitions="2", spark_caffe_report=report
+    ) as session:
+        yield session
 
 
 @pytest.fixture(scope="module")
