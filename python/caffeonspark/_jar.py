@@ -12,8 +12,13 @@ _SHELL = "pyspark-shell"
 
 
 def jar_path() -> str:
-    """The path of the jar for `spark.jars` or `spark-submit`. Raises FileNotFoundError where the package was not
-    installed from its wheel."""
+    """The path of the jar for `spark.jars` or `spark-submit`: the wheel's, or the one that CAFFEONSPARK_JAR names, for
+    another version of Spark. Raises FileNotFoundError where the package was not installed from its wheel."""
+    other = os.environ.get("CAFFEONSPARK_JAR")
+    if other:
+        if not Path(other).is_file():
+            raise FileNotFoundError(f"CAFFEONSPARK_JAR names {other}, which is no file")
+        return other
     folder = Path(__file__).parent / "jars"
     jars = sorted(folder.glob("caffeonspark-*.jar"))
     if len(jars) != 1:

@@ -7,10 +7,10 @@ The first form runs the program of the jar with its flags; the second a program 
 spark-submit come first. --explain as the first word prints the command instead of running it.
 """
 
+import importlib.util
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -59,8 +59,7 @@ def defaults(options: list[str]) -> dict[str, str]:
     """Settings that the user did not make: one worker an executor, with all its cores, and room for native memory."""
     given = settings(options)
     chosen = dict(_FIXED)
-    master = value(options, "--master") or given.get("spark.master", "local")
-    if not master.startswith("local"):
+    if not _is_local(options):
         memory = value(options, "--executor-memory") or given.get("spark.executor.memory", "1g")
         chosen["spark.executor.memoryOverhead"] = memory
     return {name: setting for name, setting in chosen.items() if name not in given}
@@ -81,7 +80,7 @@ def command(arguments: list[str]) -> list[str]:
     """The call of spark-submit."""
     options, rest = split(arguments)
     extra = [part for name, setting in defaults(options).items() for part in ("--conf", f"{name}={setting}")]
-    if rest and not rest[0].startswith("-"):
+    if _is_program(rest):
         jars = [value(options, "--jars"), jar_path()]
         options = _without(options, "--jars")
         return [_spark_submit(), *options, *extra, "--jars", ",".join(filter(None, jars)), *rest]
@@ -113,12 +112,41 @@ def _by_name(flags: list[str]) -> list[str]:
     return [*flags[:at], Path(flags[at]).name, *flags[at + 1 :]]
 
 
+def _is_local(options: list[str]) -> bool:
+    """One process on this machine, or several."""
+    return (value(options, "--master") or settings(options).get("spark.master", "local")).startswith("local")
+
+
+def _is_program(rest: list[str]) -> bool:
+    return bool(rest) and not rest[0].startswith("-")
+
+
+def _own_spark() -> Path | None:
+    """The Spark inside the PySpark that this interpreter imports; None where SPARK_HOME names another."""
+    pyspark = None if os.environ.get("SPARK_HOME") else importlib.util.find_spec("pyspark")
+    home = Path(pyspark.origin).parent if pyspark and pyspark.origin else None
+    return home if home and (home / "bin" / "spark-submit").is_file() else None
+
+
+def environment(arguments: list[str]) -> dict[str, str]:
+    """What spark-submit runs with. PySpark's own would look for itself and for Python on the PATH, where they are not
+    unless somebody activated their environment. Executors on other machines have a Python of their own."""
+    options, rest = split(arguments)
+    env = dict(os.environ)
+    home = _own_spark()
+    if home is None:
+        return env
+    env["SPARK_HOME"] = str(home)
+    chosen = {"PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"} & env.keys()
+    chosen |= {"spark.pyspark.python", "spark.pyspark.driver.python"} & settings(options).keys()
+    if _is_program(rest) and not chosen and value(options, "--deploy-mode") != "cluster":
+        env["PYSPARK_PYTHON" if _is_local(options) else "PYSPARK_DRIVER_PYTHON"] = sys.executable
+    return env
+
+
 def _spark_submit() -> str:
-    beside = Path(sys.executable).parent / "spark-submit"
-    home = os.environ.get("SPARK_HOME")
-    if home:
-        return str(Path(home) / "bin" / "spark-submit")
-    return str(beside) if beside.is_file() else "spark-submit"
+    home = os.environ.get("SPARK_HOME") or _own_spark()
+    return str(Path(home) / "bin" / "spark-submit") if home else "spark-submit"
 
 
 def main() -> None:
@@ -127,15 +155,16 @@ def main() -> None:
         print(__doc__)
         sys.exit(0 if arguments else 1)
     explain = arguments[0] == "--explain"
+    arguments = arguments[1:] if explain else arguments
     try:
-        line = command(arguments[1:] if explain else arguments)
+        line = command(arguments)
     except FileNotFoundError as error:
         sys.exit(f"caffeonspark-submit: error: {error}")
     if explain:
         print(shlex.join(line))
         return
     try:
-        sys.exit(subprocess.call(line))
+        os.execvpe(line[0], line, environment(arguments))  # so that a signal meant for this process ends the job
     except FileNotFoundError:
         sys.exit(f"caffeonspark-submit: error: {line[0]} does not exist; set SPARK_HOME, or pip install pyspark")
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyspark
 import pytest
 from caffeonspark import jar_path, submit
 from caffeonspark._jar import submit_arguments
@@ -28,6 +29,7 @@ def test_importing_is_enough_before_a_session_and_harmless_after():
         return done.stdout.strip()
 
     assert printed() == f"--jars {jar_path()} pyspark-shell"
+    assert printed(CAFFEONSPARK_JAR="/nowhere.jar") == "None"
     assert printed(PYSPARK_GATEWAY_PORT="1") == "None"
 
 
@@ -84,3 +86,40 @@ def test_the_command_explains_itself():
 )
 def test_options_of_spark_submit_end_where_flags_begin(arguments):
     assert submit.split(arguments)[1] == ["-train"]
+
+
+def test_spark_is_found_without_an_activated_environment():
+    command = [Path(sys.executable).parent / "caffeonspark-submit", "--version"]
+    plain = {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, env=plain, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "version " + pyspark.__version__ in done.stderr, done.stderr
+    done = subprocess.run(command, env={**plain, "SPARK_HOME": "/nowhere"}, capture_output=True, text=True)
+    assert done.returncode == 1 and "/nowhere/bin/spark-submit does not exist" in done.stderr
+
+
+def test_programs_run_in_the_same_python(monkeypatch):
+    for name in ("SPARK_HOME", "PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
+        monkeypatch.delenv(name, raising=False)
+
+    def pythons(*arguments):
+        return {name: text for name, text in submit.environment(list(arguments)).items() if name.endswith("PYTHON")}
+
+    assert pythons("program.py") == {"PYSPARK_PYTHON": sys.executable}
+    assert pythons("--master", "yarn", "program.py") == {"PYSPARK_DRIVER_PYTHON": sys.executable}
+    for theirs in (["--deploy-mode", "cluster"], ["--conf", "spark.pyspark.python=python3.12"]):
+        assert pythons("--master", "yarn", *theirs, "program.py") == {}
+    assert pythons("-train") == {}
+    monkeypatch.setenv("PYSPARK_PYTHON", "/usr/bin/python3")
+    assert pythons("program.py") == {"PYSPARK_PYTHON": "/usr/bin/python3"}
+    monkeypatch.delenv("PYSPARK_PYTHON")
+    monkeypatch.setenv("SPARK_HOME", "/opt/spark")  # a cluster's own Spark, with settings of its own
+    assert pythons("program.py") == {}
+
+
+def test_a_jar_for_another_spark(monkeypatch, tmp_path):
+    other = tmp_path / "caffeonspark-1.0.0-spark3.5_2.12.jar"
+    monkeypatch.setenv("CAFFEONSPARK_JAR", str(other))
+    with pytest.raises(FileNotFoundError, match="CAFFEONSPARK_JAR names .*2.12.jar, which is no file"):
+        jar_path()
+    other.touch()
+    assert words("-train")[-2:] == [str(other), "-train"]
