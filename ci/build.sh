@@ -6,12 +6,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 STAGE=$BUILD/stage
 started=$SECONDS
 
-# fingerprint PATH...: one checksum over the names and contents of all source files below the paths.
-fingerprint() {
-  (cd "$ROOT" && find "$@" \( -name target -o -name __pycache__ -o -name '*.egg-info' \) -prune -o -type f -print0 | sort -z |
-    xargs -0 -r sha256sum | sha256sum | cut -d' ' -f1)
-}
-
 build_natives() {
   say "natives: CMake, preset release"
   quietly "$BUILD/logs/cmake-release.log" cmake_configure release

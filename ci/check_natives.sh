@@ -52,7 +52,7 @@ check_contents() {
     check_library "$file" '' "$beside"
   done
   check_library "$work/jar/native/linux-x86_64/libcaffe_dnnl.so.3" '' "$vendor"
-  check "one jar and one wheel in dist/" "$([ "$(find "$DIST" -type f | wc -l)" -eq 2 ] || ls "$DIST")"
+  check "one jar and one wheel in dist/" "$([ "$(find "$DIST" -maxdepth 1 -type f | wc -l)" -eq 2 ] || ls "$DIST")"
   check "the wheel's jar is the jar" "$(cmp "$DIST"/*.jar "$work"/wheel/caffeonspark/jars/*.jar 2>&1 || true)"
 }
 

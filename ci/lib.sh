@@ -39,6 +39,12 @@ quietly() {
   fi
 }
 
+# fingerprint PATH...: one checksum over the names and contents of all source files below the paths.
+fingerprint() {
+  (cd "$ROOT" && find "$@" \( -name target -o -name __pycache__ -o -name '*.egg-info' \) -prune -o -type f -print0 | sort -z |
+    xargs -0 -r sha256sum | sha256sum | cut -d' ' -f1)
+}
+
 # The options that every CMake configuration of ours gets.
 cmake_configure() {
   local preset=$1

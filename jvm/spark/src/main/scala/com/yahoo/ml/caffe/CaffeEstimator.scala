@@ -168,7 +168,7 @@ class CaffeEstimator(override val uid: String) extends Estimator[CaffeModel] wit
       case None => out.clearTestInterval()
       case Some(0) => throw new IllegalArgumentException("there are no rows for validation")
       case Some(count) =>
-        out.addTestIter(math.toIntExact((count + batch - 1) / batch))
+        out.addTestIter(Math.toIntExact((count + batch - 1) / batch))
         if (message.getTestStateCount > 0) out.addTestState(message.getTestState(0))
         if (out.getTestInterval < 1) out.setTestInterval(math.max(1, out.getMaxIter / UsualRounds))
     }

@@ -5,13 +5,13 @@ import scala.collection.mutable
 /** The newest lines about training in this driver, for front ends whose users do not see its terminal. */
 private[caffe] object ProgressLog {
   private val Kept = 2000
-  private val lines = mutable.ArrayDeque.empty[String]
+  private val lines = mutable.Queue.empty[String]
   private var first = 0L
 
   def add(line: String): Unit = synchronized {
     lines += line
     if (lines.length > Kept) {
-      lines.removeHead()
+      lines.dequeue()
       first += 1
     }
   }
