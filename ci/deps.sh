@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the build needs and this machine lacks. Usage: ci/deps.sh [apt] [dnnl] [protobuf] [archives] [python] [lint] [demo] [guest]; all but the last three by default.
+# Installs what the build needs and this machine lacks. Usage: ci/deps.sh [apt] [dnnl] [protobuf] [archives] [python] [lint] [demo]
+# [guest] [hadoop]; all but the last four by default.
 # Every step first looks whether its result is there, so that a second run costs about a second.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -166,6 +167,21 @@ install_guest() {
 
 install_demo() {
   install_apt apt-packages-demo.txt
+}
+
+# The jars of HDFS's and YARN's daemons, for the suite "cluster".
+install_hadoop() {
+  local target=$BUILD/hadoop wanted
+  wanted=$(sha256sum <"$ROOT/ci/hadoop/pom.xml")
+  if [ "$(cat "$target/version" 2>/dev/null)" = "$wanted" ]; then
+    say "Hadoop's daemons: present in $target"
+    return
+  fi
+  say "Hadoop's daemons: fetching"
+  quietly "$BUILD/logs/hadoop-fetch.log" mvn -B -q -f "$ROOT/ci/hadoop/pom.xml" \
+    org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies -DoutputDirectory="$scratch/hadoop"
+  echo "$wanted" >"$scratch/hadoop/version"
+  publish "$scratch/hadoop" "$target"
 }
 
 for step in "${@:-apt dnnl protobuf archives python}"; do

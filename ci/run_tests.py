@@ -89,6 +89,7 @@ class Suite:
     minutes: float  # deadline
     needs: str = ""  # a glob; while nothing matches, the suite does not exist yet
     fast: bool = False  # also part of `make test-fast`
+    usual: bool = True  # else run only where it is named
 
 
 SUITES = [
@@ -97,7 +98,7 @@ SUITES = [
     Suite("golden-plan", "ci/golden.sh adapter_plan", last_line, 10, "python/caffe/__init__.py"),
     Suite(
         "python",
-        ".venv/bin/python -m pytest -q -m 'not spark' --junitxml=$OUT/pytest.xml",
+        ".venv/bin/python -m pytest -q -m 'not spark and not cluster and not profiles' --junitxml=$OUT/pytest.xml",
         junit_xml,
         10,
         "tests/**/test_*.py",
@@ -113,6 +114,22 @@ SUITES = [
         "tests/python/test_caffeonspark.py",
     ),
     Suite("infiniband", "ci/infiniband.sh", last_line, 10, "tests/collective/infiniband_test.cpp"),
+    Suite(
+        "cluster",
+        ".venv/bin/python -m pytest -q -m cluster tests/cluster --junitxml=$OUT/pytest.xml",
+        junit_xml,
+        15,
+        "tests/cluster/test_*.py",
+    ),
+    Suite("spark-3.5", "ci/profiles.sh spark-3.5-scala-2.12 && echo 1 passed, 0 failed", last_line, 10, "pom.xml"),
+    Suite(
+        "profiles",
+        "ci/profiles.sh && .venv/bin/python -m pytest -q -m profiles tests/profiles --junitxml=$OUT/pytest.xml",
+        junit_xml,
+        40,
+        "tests/profiles/test_*.py",
+        usual=False,
+    ),
     Suite("asan", "ci/cpp_tests.sh asan '^(?!collective)'", junit_xml, 40, "tests/engine/*/*_test.cpp"),
     Suite("tsan", "ci/cpp_tests.sh tsan '^(collective|data)'", junit_xml, 15, "tests/collective/*_test.cpp"),
     Suite("fuzz", "ci/fuzz.sh", last_line, 10, "tests/fuzz/*_fuzz.cpp"),
@@ -175,7 +192,8 @@ def main():
 
     total, table = Counts(), []
     for suite in SUITES:
-        if options.names and suite.name not in options.names or options.fast and not suite.fast:
+        chosen = suite.name in options.names if options.names else suite.fast if options.fast else suite.usual
+        if not chosen:
             continue
         if suite.needs and not any(ROOT.glob(suite.needs)):
             continue
