@@ -18,6 +18,8 @@ private[caffe] final case class Placement(executorCores: Int, taskCores: Option[
 private[caffe] object Cluster {
   /** Spark property: seconds to wait for executors and for the first worker to start. */
   val StartTimeout = "spark.caffe.startTimeout"
+  /** Spark property: how long lost executors may stay away before training goes on without them, or fails. */
+  val RecoveryTimeout = "spark.caffe.recoveryTimeout"
   private val log = LoggerFactory.getLogger(classOf[CaffeOnSpark])
   private val UsualInstances = 2 // Spark's own default
   private val UsualSeconds = 25
@@ -127,6 +129,18 @@ private[caffe] object Cluster {
       case _ => None
     }
   }
+
+  /** More than Spark needs to notice a silent executor (spark.network.timeout) and to replace it. */
+  def recoveryTimeoutSeconds(sc: SparkContext): Int = sc.getConf.getTimeAsSeconds(RecoveryTimeout, "300s").toInt
+
+  /** How many executors there are as soon as there are `wanted`, or after so many seconds. */
+  def awaitExecutors(sc: SparkContext, wanted: Int, seconds: Int): Int =
+    if (local.matches(sc.master)) wanted
+    else {
+      val deadline = System.nanoTime() + seconds * 1000000000L
+      while (executors(sc) < wanted && System.nanoTime() < deadline) Thread.sleep(50)
+      executors(sc)
+    }
 
   /** Without the driver's own entry. */
   private def executors(sc: SparkContext): Int = sc.getExecutorMemoryStatus.size - 1

@@ -47,6 +47,10 @@ class Config(@transient private val sc: SparkContext) extends Serializable {
   var snapshotStateFile: String = ""
   /** A .caffemodel[.h5] to start from, or several with commas between. */
   var snapshotModelFile: String = ""
+  /** Go on where an earlier run with the same arguments was interrupted? */
+  var isResumed: Boolean = false
+  /** Train on with fewer workers where executors were lost for good? */
+  var isElastic: Boolean = false
   /** Any format of Spark's DataFrameWriter. */
   var outputFormat: String = "json"
   /** Threads that transform images, per device. */
@@ -191,6 +195,8 @@ class Config(@transient private val sc: SparkContext) extends Serializable {
     flags.text("weights").foreach(snapshotModelFile = _)
     isRddPersistent = flags.has("persistent")
     resize = flags.has("resize")
+    isResumed = flags.has("resume")
+    isElastic = flags.has("elastic")
     flags.int("devices").foreach(devices = _)
     readToolFlags(flags)
     flags.int("lmdb_partitions").foreach(lmdb_partitions = _)

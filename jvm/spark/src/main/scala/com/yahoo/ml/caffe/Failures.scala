@@ -15,6 +15,7 @@ private[caffe] final case class Failure(kind: String, message: String, where: St
     kind match {
       case Failures.Argument => new IllegalArgumentException(text)
       case Failures.Io => new IOException(text)
+      case Failures.Communication => new CommunicationException(text)
       case _ => new CaffeException(text)
     }
   }

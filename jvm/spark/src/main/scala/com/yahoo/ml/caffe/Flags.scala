@@ -23,7 +23,7 @@ private[caffe] object Flags {
   private val withValue = Seq("conf", "model", "output", "outputFormat", "features", "label", "snapshot", "weights",
     "devices", "connection", "clusterSize", "lmdb_partitions", "imageRoot", "labelFile", "captionFile", "captionLength",
     "imageCaptionDFDir", "vocabDir", "vocabSize", "embeddingDFDir")
-  private val switches = Seq("train", "test", "persistent", "resize")
+  private val switches = Seq("train", "test", "persistent", "resize", "resume", "elastic")
 
   val known: Seq[String] = (withValue ++ switches).sorted
 

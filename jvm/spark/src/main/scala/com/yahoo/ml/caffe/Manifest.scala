@@ -1,5 +1,6 @@
 package com.yahoo.ml.caffe
 
+import java.io.InputStream
 import java.nio.file.{Files, Path => LocalPath}
 import java.security.MessageDigest
 
@@ -12,13 +13,13 @@ private[caffe] final case class ManifestFile(name: String, size: Long, sha256: S
 
 /**
  * Says that a snapshot is complete, and whose it is. Written after the files it names, so a snapshot without a manifest
- * was interrupted. `rounds` are the validation rounds before it.
+ * was interrupted. `arguments` stands for what the user asked for (TrainJob), `rounds` are the validation rounds before it.
  */
 private[caffe] final case class Manifest(job: String, finished: Boolean, iteration: Long, position: Long, seed: Long,
-    world: Int, files: Seq[ManifestFile], rounds: Seq[Round]) {
+    world: Int, arguments: String, files: Seq[ManifestFile], rounds: Seq[Round]) {
   def text: String = {
     val lines = Seq("format 1", s"job $job", s"finished $finished", s"iteration $iteration", s"position $position",
-      s"seed $seed", s"world $world") ++ files.map(f => s"file ${f.sha256} ${f.size} ${f.name}") ++ rounds.map(_.line)
+      s"seed $seed", s"world $world", s"arguments $arguments") ++ files.map(f => s"file ${f.sha256} ${f.size} ${f.name}") ++ rounds.map(_.line)
     lines.mkString("", "\n", "\nend\n")
   }
 }
@@ -58,14 +59,16 @@ private[caffe] object Manifest {
       ManifestFile(name, size.toLong, sha)
     }
     Manifest(one("job"), one("finished").toBoolean, one("iteration").toLong, one("position").toLong, one("seed").toLong,
-      one("world").toInt, files, all("round").map(Round.parse))
+      one("world").toInt, all("arguments").headOption.getOrElse(""), files, all("round").map(Round.parse))
   }.toOption
 
   def describe(file: LocalPath, name: String): ManifestFile = ManifestFile(name, Files.size(file), sha256(file))
 
-  def sha256(file: LocalPath): String = {
+  def sha256(file: LocalPath): String = sha256(Files.newInputStream(file))
+
+  /** Of all that is left in `in`, which is closed. */
+  def sha256(in: InputStream): String = {
     val digest = MessageDigest.getInstance("SHA-256")
-    val in = Files.newInputStream(file)
     try {
       val buffer = new Array[Byte](1 << 16)
       Iterator.continually(in.read(buffer)).takeWhile(_ >= 0).foreach(digest.update(buffer, 0, _))
@@ -84,17 +87,18 @@ private[caffe] object Manifest {
   def read(storage: Storage, path: Path): Option[Manifest] =
     if (storage.exists(path)) parse(storage.readText(path)) else None
 
-  /** This job's newest complete snapshot among the files `base`_iter_N.manifest. */
-  def newest(storage: Storage, base: Path, job: String): Option[Manifest] =
-    storage.list(base.getParent)
-      .filter(file => file.getName.startsWith(base.getName + "_iter_") && file.getName.endsWith(Suffix))
-      .flatMap(file => Try(read(storage, file)).getOrElse(None))
-      .filter(manifest => manifest.job == job && complete(storage, base.getParent, manifest))
-      .sortBy(-_.iteration)
-      .headOption
+  /** The newest whole one among the snapshots `base`_iter_N of all `bases` that are wanted; files are read to be sure. */
+  def newest(storage: Storage, bases: Seq[Path], wanted: Manifest => Boolean): Option[RestartPoint] = {
+    val found = for {
+      base <- bases
+      file <- storage.list(base.getParent)
+      if file.getName.startsWith(base.getName + "_iter_") && file.getName.endsWith(Suffix)
+      manifest <- Try(read(storage, file)).toOption.flatten.filter(wanted)
+    } yield RestartPoint(manifest, file)
+    found.sortBy(-_.manifest.iteration).find(isWhole(storage, _))
+  }
 
-  private def complete(storage: Storage, folder: Path, manifest: Manifest): Boolean = manifest.files.forall { file =>
-    val path = new Path(folder, file.name)
-    storage.exists(path) && storage.size(path) == file.size
+  private def isWhole(storage: Storage, point: RestartPoint): Boolean = point.manifest.files.zip(point.paths).forall {
+    case (file, path) => Try(storage.size(path) == file.size && storage.sha256(path) == file.sha256).getOrElse(false)
   }
 }

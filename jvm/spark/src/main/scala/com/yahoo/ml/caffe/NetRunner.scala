@@ -120,7 +120,7 @@ private[caffe] final class NetRunner(job: InferenceJob, range: Option[(Long, Lon
   private def feed(rows: Seq[Seq[Array[Byte]]]): Unit = {
     val RowInput(layers, name, _) = job.input
     for ((layer, i) <- layers.zipWithIndex) {
-      val path = folder.resolve(s"$i.rows")
+      val path = folder.path.resolve(s"$i.rows")
       Files.deleteIfExists(path) // the piece before may still be mapped
       val file = RowFile.create(path.toString, name)
       try {
@@ -138,7 +138,7 @@ private[caffe] final class NetRunner(job: InferenceJob, range: Option[(Long, Lon
 
   private def letGo(): Unit = {
     copies.close()
-    Storage.delete(folder)
+    folder.close()
   }
 }
 

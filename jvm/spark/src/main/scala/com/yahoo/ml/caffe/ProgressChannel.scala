@@ -1,9 +1,10 @@
 package com.yahoo.ml.caffe
 
-import java.io.{BufferedReader, DataInputStream, DataOutputStream, InputStreamReader}
+import java.io.{BufferedReader, DataInputStream, IOException, InputStreamReader}
 import java.net.{InetAddress, InetSocketAddress, ServerSocket, Socket}
 import java.nio.charset.StandardCharsets.UTF_8
 import java.security.{MessageDigest, SecureRandom}
+import java.util.concurrent.ConcurrentHashMap
 import javax.crypto.Mac
 import javax.crypto.spec.SecretKeySpec
 
@@ -13,13 +14,16 @@ import scala.util.control.NonFatal
 
 /**
  * Lines of text from worker 0 to the driver while a job runs; Spark itself reports only when a task ends. A sender proves
- * that it knows the job's secret. Nothing here ever fails the job: without the channel there are just no lines.
+ * that it knows the job's secret, and gets one line in answer: what the driver knows. Nothing here ever fails the job:
+ * without the channel there are just no lines.
  */
 private[caffe] object ProgressChannel {
   private val log = LoggerFactory.getLogger("com.yahoo.ml.caffe.Progress")
   private val NonceBytes = 32
   private val TimeoutMillis = 10000
+  private val LastLinesMillis = 1000
   private val MaxLine = 1 << 16
+  private val MaxAnswer = 1 << 8
 
   final case class Address(host: String, port: Int)
 
@@ -30,25 +34,45 @@ private[caffe] object ProgressChannel {
     mac.doFinal(nonce)
   }
 
-  /** The driver's end: gives each line to `show`, in order, on a thread of its own. */
-  final class Server(host: String, bind: String, secret: Array[Byte], show: String => Unit) extends AutoCloseable {
+  /**
+   * The driver's end: gives each line to `show`, those of one sender in order. Each has a thread, because a worker 0 that
+   * was lost may keep its connection for long.
+   */
+  final class Server(host: String, bind: String, secret: Array[Byte], known: () => String, show: String => Unit)
+      extends AutoCloseable {
     private val socket = new ServerSocket(0, 8, InetAddress.getByName(bind))
+    private val senders = new ConcurrentHashMap[Socket, Thread]
     @volatile private var open = true
-    private val thread = new Thread(() => serve(), "caffe-progress")
-    thread.setDaemon(true)
-    thread.start()
+    start(() => serve())
 
     def address: Address = Address(host, socket.getLocalPort)
+
+    private def start(body: () => Unit): Thread = {
+      val thread = new Thread(() => body(), "caffe-progress")
+      thread.setDaemon(true)
+      thread.start()
+      thread
+    }
 
     private def serve(): Unit = while (open) {
       try {
         val peer = socket.accept()
-        try receive(peer)
-        finally peer.close()
+        start(() => serve(peer))
       } catch {
-        case NonFatal(e) => if (open) log.debug("progress connection ended", e)
+        case NonFatal(e) => if (open) log.debug("no more progress connections", e)
       }
     }
+
+    private def serve(peer: Socket): Unit =
+      try {
+        senders.put(peer, Thread.currentThread)
+        receive(peer)
+      }
+      catch { case NonFatal(e) => if (open) log.debug("progress connection ended", e) }
+      finally {
+        peer.close()
+        senders.remove(peer)
+      }
 
     private def receive(peer: Socket): Unit = {
       peer.setSoTimeout(TimeoutMillis)
@@ -58,9 +82,10 @@ private[caffe] object ProgressChannel {
       val answer = new Array[Byte](NonceBytes)
       new DataInputStream(peer.getInputStream).readFully(answer)
       if (MessageDigest.isEqual(answer, proof(secret, nonce))) {
+        peer.getOutputStream.write((known() + "\n").getBytes(UTF_8))
         peer.setSoTimeout(0)
         val lines = new BufferedReader(new InputStreamReader(peer.getInputStream, UTF_8), MaxLine)
-        Iterator.continually(lines.readLine()).takeWhile(line => line != null && open).foreach(show)
+        Iterator.continually(lines.readLine()).takeWhile(_ != null).foreach(show)
       } else log.warn("a progress connection from {} did not know the job's secret", peer.getInetAddress)
     }
 
@@ -68,14 +93,17 @@ private[caffe] object ProgressChannel {
     override def close(): Unit = {
       open = false
       socket.close()
-      thread.join(1000)
+      senders.forEach { (peer, thread) =>
+        thread.join(LastLinesMillis)
+        peer.close()
+      }
     }
   }
 
   object Server {
     /** None where the driver cannot listen. */
-    def start(host: String, bind: String, secret: Array[Byte], show: String => Unit): Option[Server] =
-      try Some(new Server(host, bind, secret, show))
+    def start(host: String, bind: String, secret: Array[Byte], known: () => String, show: String => Unit): Option[Server] =
+      try Some(new Server(host, bind, secret, known, show))
       catch {
         case NonFatal(e) =>
           log.warn(s"no progress lines: the driver cannot listen on $bind: $e")
@@ -85,7 +113,11 @@ private[caffe] object ProgressChannel {
 
   /** Worker 0's end. */
   final class Client(address: Option[Address], secret: Array[Byte]) extends AutoCloseable {
+    private var answer = ""
     private var socket: Option[Socket] = address.flatMap(connect)
+
+    /** What the driver knew when this worker called; empty where it was not reached. */
+    def known: String = answer
 
     private def connect(to: Address): Option[Socket] = {
       val socket = new Socket
@@ -95,7 +127,9 @@ private[caffe] object ProgressChannel {
         socket.setTcpNoDelay(true)
         val nonce = new Array[Byte](NonceBytes)
         new DataInputStream(socket.getInputStream).readFully(nonce)
-        new DataOutputStream(socket.getOutputStream).write(proof(secret, nonce))
+        socket.getOutputStream.write(proof(secret, nonce))
+        answer = new BufferedReader(new InputStreamReader(socket.getInputStream, UTF_8), MaxAnswer).readLine()
+        if (answer == null) throw new IOException("it does not know this job")
         Some(socket)
       } catch {
         case NonFatal(e) =>
@@ -105,16 +139,17 @@ private[caffe] object ProgressChannel {
       }
     }
 
-    def send(line: String): Unit = socket.foreach { s =>
+    /** From any thread. */
+    def send(line: String): Unit = synchronized(socket.foreach { s =>
       try s.getOutputStream.write((line.replace('\n', ' ') + "\n").getBytes(UTF_8))
       catch {
         case NonFatal(e) =>
           log.warn(s"no more progress lines on the driver: $e")
           close()
       }
-    }
+    })
 
-    override def close(): Unit = {
+    override def close(): Unit = synchronized {
       socket.foreach(_.close())
       socket = None
     }

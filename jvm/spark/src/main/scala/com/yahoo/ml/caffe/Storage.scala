@@ -4,16 +4,21 @@ import java.io.{DataInputStream, FileNotFoundException, IOException, InputStream
 import java.net.InetAddress
 import java.nio.charset.StandardCharsets.UTF_8
 import java.nio.file.{Files, Paths, Path => LocalPath}
+import java.time.Duration
 import java.util.UUID
 
+import com.yahoo.ml.caffe.engine.InUse
 import org.apache.hadoop.conf.Configuration
 import org.apache.hadoop.fs.{FSDataOutputStream, FileContext, FileStatus, FileSystem, LocalFileSystem, Options, Path, UnsupportedFileSystemException}
 import org.apache.spark.SparkEnv
 
 import scala.util.control.NonFatal
 
-/** Files on any Hadoop file system. Every write is complete or not there: by a temporary name and a rename. */
-private[caffe] final class Storage(configuration: Configuration) {
+/**
+ * Files on any Hadoop file system. Every write is complete or not there: by a temporary name, which has `owner` in it, and a
+ * rename.
+ */
+private[caffe] final class Storage(configuration: Configuration, owner: String = "") {
   import Storage.host
 
   private def fileSystem(path: Path): FileSystem = path.getFileSystem(configuration) match {
@@ -38,6 +43,11 @@ private[caffe] final class Storage(configuration: Configuration) {
   /** The file of this host that a path names, if it names one. */
   def local(path: Path): Option[LocalPath] =
     if (fileSystem(path).getUri.getScheme == "file") Some(Paths.get(path.toUri.getPath)) else None
+  def folders(folder: Path): Seq[Path] =
+    try fileSystem(folder).listStatus(folder).filter(_.isDirectory).map(_.getPath).toSeq
+    catch { case _: FileNotFoundException => Nil }
+
+  def sha256(path: Path): String = Manifest.sha256(fileSystem(path).open(path))
 
   /** A local file with the content of `path`: itself where it is local, else a copy in `folder`. */
   def fetch(path: Path, folder: LocalPath, what: String): LocalPath = {
@@ -68,6 +78,19 @@ private[caffe] final class Storage(configuration: Configuration) {
     finally out.close()
   }
 
+  /** An error now where `target` could not be written later. */
+  def requireWritable(target: Path): Unit = {
+    val fs = fileSystem(target)
+    val probe = new Path(target.getParent, s".${target.getName}.${UUID.randomUUID()}.tmp")
+    try {
+      fs.mkdirs(target.getParent)
+      fs.create(probe, true).close()
+      fs.delete(probe, false)
+    } catch { case NonFatal(e) => throw new IOException(s"$target cannot be written from host $host: ${e.getMessage}", e) }
+  }
+
+  def delete(file: Path): Unit = fileSystem(file).delete(file, false)
+
   def deleteFolder(folder: Path): Unit = fileSystem(folder).delete(folder, true)
 
   /** A new file that can be read while it grows. */
@@ -86,7 +109,7 @@ private[caffe] final class Storage(configuration: Configuration) {
 
   private def write(target: Path)(fill: Path => Unit): Unit = {
     val fs = fileSystem(target)
-    val temporary = new Path(target.getParent, s".${target.getName}.${UUID.randomUUID()}.tmp")
+    val temporary = new Path(target.getParent, s".${target.getName}.$owner.${UUID.randomUUID()}.tmp")
     try {
       if (fs.exists(target) && fs.getFileStatus(target).isDirectory) throw new IOException(s"$target is a folder, not a file")
       fs.mkdirs(target.getParent)
@@ -96,8 +119,16 @@ private[caffe] final class Storage(configuration: Configuration) {
       case NonFatal(e) =>
         fs.delete(temporary, false)
         throw new IOException(s"$target cannot be written from host $host: ${e.getMessage}", e)
+      case e: InterruptedException =>
+        fs.delete(temporary, false)
+        throw e
     }
   }
+
+  /** What a killed process of this owner was just writing into a folder. */
+  def removeTemporary(folder: Path): Unit = list(folder)
+    .filter(file => file.getName.startsWith(".") && file.getName.contains(s".$owner.") && file.getName.endsWith(".tmp"))
+    .foreach(delete(_))
 
   private def rename(fs: FileSystem, from: Path, to: Path): Unit =
     if (fs.getUri.getScheme == "file") {
@@ -148,12 +179,12 @@ private[caffe] object Storage {
 
   /** A local folder for the length of `body`. */
   def withTemporaryFolder[A](body: LocalPath => A): A = {
-    val folder = temporaryFolder()
-    try body(folder)
-    finally delete(folder)
+    val folder = new TemporaryFolder(localFolder)
+    try body(folder.path)
+    finally folder.close()
   }
 
-  def temporaryFolder(): LocalPath = Files.createTempDirectory(localFolder, "caffeonspark-task-")
+  def temporaryFolder(): TemporaryFolder = new TemporaryFolder(localFolder)
 
   /** Where Spark wants large temporary files on this host. */
   def localFolder: LocalPath = {
@@ -170,9 +201,29 @@ private[caffe] object Storage {
   }
 }
 
+/** A new folder in `root`, until it is closed. Those that killed processes left there are deleted. */
+private[caffe] final class TemporaryFolder(root: LocalPath) extends AutoCloseable {
+  import TemporaryFolder.Prefix
+
+  val path: LocalPath = Files.createTempDirectory(root, Prefix)
+  private val mark = InUse.alone(path)
+  InUse.clean(root, Prefix, Duration.ZERO)
+
+  override def close(): Unit = {
+    mark.close()
+    Storage.delete(path)
+  }
+}
+
+private[caffe] object TemporaryFolder {
+  private val Prefix = "caffeonspark-task-"
+}
+
 /** The driver's Hadoop configuration, for tasks. */
 private[caffe] final class HadoopSettings(@transient private var configuration: Configuration) extends Serializable {
   def storage: Storage = new Storage(configuration)
+
+  def storageOf(owner: String): Storage = new Storage(configuration, owner)
 
   private def writeObject(out: ObjectOutputStream): Unit = configuration.write(out)
 

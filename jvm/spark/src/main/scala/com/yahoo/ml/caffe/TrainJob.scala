@@ -4,7 +4,11 @@ import java.io.{ByteArrayInputStream, ByteArrayOutputStream, ObjectInputStream, 
 
 import org.apache.hadoop.fs.Path
 
-/** All that a worker needs to know; made by the driver, equal for all workers. */
+/**
+ * All that a worker needs to know; made by the driver, equal for all workers. `arguments` is a hash of what the user asked
+ * for, by which -resume finds the files of an earlier driver; `restart` counts the driver's own; `resumes`: there is an
+ * earlier part of this job.
+ */
 private[caffe] final case class TrainJob(
     id: String,
     world: Int,
@@ -24,10 +28,16 @@ private[caffe] final case class TrainJob(
     progress: Option[ProgressChannel.Address],
     memoryOverhead: Option[Long],
     stopping: Option[EarlyStopping],
-    returnsModel: Boolean) {
+    returnsModel: Boolean,
+    arguments: String,
+    checkpointMillis: Long,
+    restart: Int,
+    resumes: Boolean) {
   override def toString: String = s"TrainJob($id, $world workers)" // the secret stays out of logs
 
   def manifestOfModel: Path = new Path(model + Manifest.Suffix)
+
+  def checkpoints(storage: Storage): Checkpoints = new Checkpoints(storage, new Path(model), id)
 }
 
 /** What a worker did. Seconds are of this attempt. `model` is what worker 0 did not write to a file. */

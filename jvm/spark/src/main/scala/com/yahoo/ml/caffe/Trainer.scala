@@ -1,16 +1,13 @@
 package com.yahoo.ml.caffe
 
+import java.nio.charset.StandardCharsets.UTF_8
 import java.security.SecureRandom
 import java.util.UUID
-import java.util.concurrent.TimeoutException
 
 import caffe.Caffe.SolverParameter
 import org.apache.hadoop.fs.Path
-import org.apache.spark.{FutureAction, HashPartitioner, SparkContext}
+import org.apache.spark.{SparkContext, SparkException}
 import org.slf4j.LoggerFactory
-
-import scala.concurrent.Await
-import scala.concurrent.duration._
 
 /** What a training run gave beside its model. */
 private[caffe] final case class Trained(rounds: Seq[Round], points: Seq[TrainingPoint], summary: Seq[String], iterations: Long,
@@ -35,16 +32,28 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
   /** Trains and writes the model. */
   def run(): Trained = {
     requireSettings()
-    val placement = Cluster.place(sc, conf.clusterSize, conf.devices)
+    start() match {
+      case Left(finished) =>
+        val line = s"The run with these arguments has finished; its model is $modelPath"
+        println(line)
+        Trained(finished.rounds, Nil, Seq(line), finished.iteration, None)
+      case Right(begin) => run(begin)
+    }
+  }
+
+  private def run(begin: Start): Trained = {
     val secret = new Array[Byte](SecretBytes)
     new SecureRandom().nextBytes(secret)
     val settings = sc.getConf
     val host = settings.get("spark.driver.host", "localhost")
-    val id = UUID.randomUUID().toString
-    val output = new TrainingOutput(settings, storage, id)
-    val server = ProgressChannel.Server.start(host, settings.get("spark.driver.bindAddress", host), secret, output.line)
+    val output = new TrainingOutput(settings, storage, begin.id)
+    val runLog = new RunLog(stageName(begin), output.line)
+    begin.point.foreach(point => runLog.resumeFrom(point.manifest.iteration))
+    val server = ProgressChannel.Server.start(host, settings.get("spark.driver.bindAddress", host), secret,
+      () => runLog.saved.toString, text => if (!runLog.line(text)) output.line(text))
     try {
-      val reports = submit(job(id, secret, placement, server.map(_.address)), placement)
+      runLog.follow(sc)
+      val reports = trainUntilDone(begin, runLog, output.line)(job(begin, secret, server.map(_.address), _, _, _))
       server.foreach(_.close())
       val lines = summary(reports)
       (lines ++ (if (returnsModel) Nil else Seq(s"Model: $modelPath"))).foreach(output.line)
@@ -52,8 +61,96 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
       Trained(reports.head.rounds, reports.head.points, lines, reports.head.iterations, reports.head.model)
     } finally {
       server.foreach(_.close())
+      runLog.close()
       output.close()
     }
+  }
+
+  /** What an interrupted run with these arguments left, if it is wanted; Left where it left nothing to do. */
+  private def start(): Either[Manifest, Start] = if (returnsModel) Right(startAt(None)) else {
+    val model = modelPath
+    val finished = Manifest.read(storage, model.suffix(Manifest.Suffix)).filter(m => m.finished && m.arguments == arguments)
+    if (conf.isResumed && finished.isDefined && storage.exists(model)) Left(finished.get)
+    else {
+      val found = Checkpoints.ofArguments(storage, model, snapshotBase(model, solver), arguments)
+        .filterNot(point => finished.exists(_.job == point.manifest.job))
+      if (conf.isResumed) found.foreach(point => requireSameWorkers(point.manifest))
+      else found.filter(_.path.getName.startsWith(Checkpoints.Name)).foreach { point =>
+        println(s"${point.path.getParent} has a checkpoint of an interrupted run with these arguments; -resume would go on " +
+          s"from its iteration ${point.manifest.iteration}. Remove the folder if it is not wanted")
+      }
+      if (conf.isResumed && found.isEmpty) println(s"-resume: there is nothing to go on from beside $model; training starts")
+      Right(startAt(found.filter(_ => conf.isResumed)))
+    }
+  }
+
+  private def startAt(point: Option[RestartPoint]): Start = {
+    val seed = point.map(_.manifest.seed).orElse(Some(solver.getRandomSeed).filter(_ >= 0)).getOrElse {
+      val drawn = new SecureRandom().nextInt(Int.MaxValue).toLong
+      log.info("random_seed is {}", drawn)
+      drawn
+    }
+    val forEngine = solverForEngine(seed)
+    HostFiles.announce(storage, HostFiles.nets(forEngine))
+    Start(point.fold(UUID.randomUUID().toString)(_.manifest.job), forEngine, point)
+  }
+
+  private def requireSameWorkers(manifest: Manifest): Unit = if (manifest.world != workers && !conf.isElastic) {
+    throw new IllegalArgumentException(s"the interrupted run had ${manifest.world} worker(s), this one has $workers; give the " +
+      "same number, or -elastic to go on with another")
+  }
+
+  /** Spark runs a failed stage again a few times; after that it is submitted anew, as long as there is progress. */
+  private def trainUntilDone(begin: Start, runLog: RunLog, tell: String => Unit)(job: (Int, Placement, Int) => TrainJob)
+      : Seq[WorkerReport] = {
+    val most = sc.getConf.getInt(MaxRestarts, UsualRestarts)
+    var (restart, fruitless, stalled) = (0, 0, false)
+    var reports: Option[Seq[WorkerReport]] = None
+    while (reports.isEmpty) {
+      val saved = runLog.saved
+      try {
+        val (executors, placement) = place(restart > 0, stalled, tell)
+        reports = Some(submit(begin, job(executors * conf.devices, placement, restart), placement))
+      } catch {
+        case e: Exception if Submission.isRecoverable(e) && !sc.isStopped =>
+          fruitless = if (runLog.saved > saved) 0 else fruitless + 1
+          if (fruitless > most) throw givenUp(e, fruitless)
+          log.warn(s"training is submitted anew: ${Failures.oneLine(e)}")
+          runLog.failed(Failures.oneLine(e), RunLog.Echo)
+          stalled = e.isInstanceOf[StalledException]
+          restart += 1
+        case e: SparkException => throw Failures.unwrap(e)
+      }
+    }
+    reports.get
+  }
+
+  private def givenUp(error: Exception, tries: Int): Exception = new CaffeException(
+    s"training failed $tries times in a row without getting further, the last time with: ${Failures.oneLine(error)}", error)
+
+  /** (executors, where on them). After a failure executors may come back, or, if that is allowed, stay away. */
+  private def place(again: Boolean, stalled: Boolean, tell: String => Unit): (Int, Placement) = {
+    val wanted = conf.clusterSize
+    val executors =
+      if (!again && !conf.isElastic) wanted
+      else {
+        val seconds = if (stalled) 0 else if (again) Cluster.recoveryTimeoutSeconds(sc) else Cluster.startTimeoutSeconds(sc)
+        val found = Cluster.awaitExecutors(sc, wanted, seconds)
+        if (found >= wanted) wanted
+        else if (conf.isElastic && found > 0) {
+          tell(s"Training goes on with $found of $wanted executors (-elastic)")
+          found
+        } else throw new IllegalStateException(s"training needs $wanted executors, but after " +
+          s"${Cluster.recoveryTimeoutSeconds(sc)} s Spark has only $found; start more and go on with -resume, or give -elastic " +
+          "to go on with fewer")
+      }
+    (executors, Cluster.place(sc, executors, conf.devices))
+  }
+
+  private def submit(begin: Start, job: TrainJob, placement: Placement): Seq[WorkerReport] = {
+    log.info(s"training ${job.id}: ${job.world} worker(s), model ${job.model}")
+    val rows = RowSpool.partition(sc, rowSources.map { case (layer, source) => (layer.tag, source.rows(sc)) }, job.world)
+    new Submission(sc, job, stageName(begin)).run(placement, rows)
   }
 
   def modelPath: Path = Trainer.modelPath(storage, conf)
@@ -69,17 +166,16 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
     }
   }
 
-  private def job(id: String, secret: Array[Byte], placement: Placement, progress: Option[ProgressChannel.Address]): TrainJob = {
+  private def job(begin: Start, secret: Array[Byte], progress: Option[ProgressChannel.Address], world: Int,
+      placement: Placement, restart: Int): TrainJob = {
     val model = modelPath
     val weights =
       if (conf.snapshotModelFile.nonEmpty) conf.snapshotModelFile.split(',').map(_.trim).filter(_.nonEmpty).toSeq
       else (0 until solver.getWeightsCount).flatMap(solver.getWeights(_).split(',')).map(_.trim).filter(_.nonEmpty)
-    val engineSolver = solverForEngine()
-    HostFiles.announce(storage, HostFiles.nets(engineSolver))
     TrainJob(
-      id = id,
-      world = workers,
-      solver = engineSolver.toByteArray,
+      id = begin.id,
+      world = world,
+      solver = begin.solver.toByteArray,
       validate = validate,
       secret = secret,
       group = GroupSettings.options(sc.getConf, conf.transport),
@@ -96,7 +192,25 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
       progress = progress,
       memoryOverhead = ProcessMemory.overhead(sc.getConf, sc.master),
       stopping = if (validate) stopping else None,
-      returnsModel = returnsModel)
+      returnsModel = returnsModel,
+      arguments = arguments,
+      checkpointMillis = checkpointMillis,
+      restart = restart,
+      resumes = begin.point.isDefined)
+  }
+
+  /** A hash of what was asked for: the same for the same arguments and files, however many workers there are. */
+  private lazy val arguments: String = {
+    val text = Seq(validate, modelPath, conf.snapshotModelFile, conf.snapshotStateFile, conf.resize) ++
+      rowSources.map { case (layer, _) => layer.source }
+    val parts = Seq(solver.toByteArray, conf.netParam.toByteArray, conf.testNetParam.toByteArray, text.mkString("\n").getBytes(UTF_8))
+    Manifest.sha256(parts.map(Manifest.sha256(_)).mkString.getBytes(UTF_8))
+  }
+
+  private def checkpointMillis: Long = {
+    val millis = if (returnsModel) 0 else sc.getConf.getTimeAsMs(Checkpoints.Interval, UsualInterval)
+    if (millis < 0) throw new IllegalArgumentException(s"${Checkpoints.Interval} must not be negative")
+    millis
   }
 
   /** The layers that are fed with rows, each with its source. In a net that both phases share, a layer of both is one. */
@@ -116,13 +230,9 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
     if (isTrain || !separateNets) layer else conf.netParam.getLayerCount + layer
 
   /** The networks inside, with local absolute paths; without test nets where there is no validation. */
-  private def solverForEngine(): SolverParameter = {
+  private def solverForEngine(seed: Long): SolverParameter = {
     val out = solver.toBuilder.clearNet().clearNetParam().clearTrainNet().clearTrainNetParam().clearTestNet()
-      .clearTestNetParam().clearWeights()
-    if (solver.getRandomSeed < 0) {
-      out.setRandomSeed(new SecureRandom().nextInt(Int.MaxValue).toLong)
-      log.info("random_seed is {}", out.getRandomSeed)
-    }
+      .clearTestNetParam().clearWeights().setRandomSeed(seed)
     if (separateNets) {
       out.setTrainNetParam(Nets.forEngine(conf.netParam, Seq(trainState), conf.resize, tag(_, isTrain = true)))
       if (validate) {
@@ -134,42 +244,6 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
     }
     if (!validate) out.clearTestIter().clearTestInterval().clearTestState()
     out.build()
-  }
-
-  private def submit(job: TrainJob, placement: Placement): Seq[WorkerReport] = {
-    log.info(s"training ${job.id}: ${job.world} worker(s), model ${job.model}")
-    // The shuffle makes this a map stage: Spark runs a failed barrier map stage again, but never a barrier result stage.
-    val rows = RowSpool.partition(sc, rowSources.map { case (layer, source) => (layer.tag, source.rows(sc)) }, job.world)
-    val barrier = placement(rows).barrier().mapPartitions(part => Worker.run(job, part))
-    val results = barrier.map(bytes => (0, bytes)).partitionBy(new HashPartitioner(1)).values.collectAsync()
-    val decoded = Failures.explained(await(results, job.world)).map(Results.decode[WorkerReport](_))
-    decoded.collectFirst { case Left(failure) => failure }.foreach(failure => throw failure.exception)
-    decoded.collect { case Right(report) => report }.sortBy(_.rank)
-  }
-
-  /** A barrier stage that Spark has no room for waits for minutes without a word; it is given up instead. */
-  private def await(results: FutureAction[Seq[Array[Byte]]], workers: Int): Seq[Array[Byte]] = {
-    val seconds = Cluster.startTimeoutSeconds(sc)
-    val deadline = System.nanoTime() + seconds.seconds.toNanos
-    var started = false
-    try {
-      while (!results.isCompleted) {
-        try Await.ready(results, 200.millis)
-        catch { case _: TimeoutException => () }
-        started = started || hasStarted(results)
-        if (!started && !results.isCompleted && System.nanoTime() > deadline) {
-          throw new IllegalStateException(s"$workers workers could not be started together within $seconds s; free task " +
-            s"slots, lower -clusterSize, or raise ${Cluster.StartTimeout}")
-        }
-      }
-      Await.result(results, Duration.Inf)
-    } finally if (!results.isCompleted) results.cancel()
-  }
-
-  private def hasStarted(results: FutureAction[_]): Boolean = results.jobIds.exists { id =>
-    sc.statusTracker.getJobInfo(id).toSeq.flatMap(_.stageIds()).flatMap(sc.statusTracker.getStageInfo(_)).exists { stage =>
-      stage.numActiveTasks() + stage.numCompletedTasks() + stage.numFailedTasks() > 0
-    }
   }
 
   private def largest(reports: Seq[WorkerReport]): String = {
@@ -193,7 +267,17 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
 }
 
 private[caffe] object Trainer {
+  /** Spark property: how often training is submitted anew without having got further in between. */
+  val MaxRestarts = "spark.caffe.maxRestarts"
+  private val UsualRestarts = 3
+  private val UsualInterval = "60s"
   private val SecretBytes = 32
+
+  /** A run that begins: under which id, with which solver for the engine, and where an interrupted one left off. */
+  private final case class Start(id: String, solver: SolverParameter, point: Option[RestartPoint])
+
+  private def stageName(begin: Start): String = s"CaffeOnSpark training ${begin.id}"
+
   private val log = LoggerFactory.getLogger(classOf[Trainer])
 
   /** -model, with the ending that snapshot_format asks for. */

@@ -7,53 +7,59 @@ import java.util.concurrent.{Callable, ExecutionException, Executors, Future, Ti
 import caffe.Caffe.SolverParameter
 import com.yahoo.ml.caffe.engine.{Progress, Solver}
 import org.apache.hadoop.fs.Path
-import org.apache.spark.BarrierTaskContext
 
 import scala.collection.mutable
+import scala.util.control.NonFatal
 
 /** What a worker has done since it began. */
 private final case class Totals(records: Long, seconds: Double, dataSeconds: Double, communicationSeconds: Double)
 
-/** The loop of one worker: steps, validation rounds and snapshots in Caffe's order. */
-private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, rank: Int, where: String, solver: Solver,
-    parameter: SolverParameter, storage: Storage, folder: LocalPath, earlierRounds: Seq[Round]) {
+/**
+ * The loop of one worker: steps, validation rounds and snapshots in Caffe's order. `earlier` is what it goes on from, if
+ * anything; `bestModel` a file for the weights of the best validation round.
+ */
+private[caffe] final class Training(job: TrainJob, rank: Int, where: String, solver: Solver, parameter: SolverParameter,
+    storage: Storage, folder: LocalPath, progress: ProgressChannel.Client, earlier: Option[Manifest], bestModel: LocalPath) {
   private val first = rank == 0
   private val begin = solver.iteration
   private val end = solver.maxIteration
   private val interval = if (job.validate) parameter.getTestInterval.toLong else 0L
   private val display = parameter.getDisplay.toLong
   private val snapshotEvery = parameter.getSnapshot.toLong
-  private val rounds = mutable.Buffer(earlierRounds: _*)
+  private val perIteration = Training.recordsPerIteration(parameter) * job.world
+  private val rounds = mutable.Buffer(earlier.toSeq.flatMap(_.rounds): _*)
   private val started = System.nanoTime()
   private val points = mutable.Buffer.empty[TrainingPoint]
   private val stopping = job.stopping.map(new StoppingRule(_))
-  private lazy val bestModel = folder.resolve("best-" + new Path(job.model).getName)
   private val atStart = ProcessMemory.now()
+  private val checkpoints = job.checkpoints(storage)
+  private var saved = System.nanoTime()
   private var totals, atPoint = Totals(0, 0, 0, 0)
+  stopping.foreach(rule => rounds.foreach(round => rule.judge(round.outputs)))
 
   def run(): WorkerReport = {
-    val progress = new ProgressChannel.Client(if (first) job.progress else None, job.secret)
     val uploads = new Uploads
     try {
       if (first) progress.send(ProcessMemory.line("worker 0", atStart, job.memoryOverhead))
       var iteration = begin
       var going = true
       while (going && iteration < end) {
-        if (validates(iteration)) going = validate(iteration, progress)
+        if (validates(iteration)) going = validate(iteration)
         if (going) {
-          iteration = step(iteration, progress)
-          if (first && isDue(iteration, snapshotEvery)) snapshot(iteration, uploads)
+          iteration = step(iteration)
+          if (first) save(iteration, uploads)
         }
       }
-      if (going && validates(iteration)) validate(iteration, progress)
+      if (going && validates(iteration)) validate(iteration)
       uploads.finish()
       val model = if (first) writeModel(iteration) else None
+      if (first && !job.returnsModel) {
+        checkpoints.delete()
+        storage.removeTemporary(new Path(job.model).getParent)
+      }
       WorkerReport(rank, where, iteration - begin, totals.records, totals.seconds, totals.dataSeconds,
         totals.communicationSeconds, if (first) rounds.toSeq else Nil, points.toSeq, atStart.max(ProcessMemory.now()), model)
-    } finally {
-      uploads.close()
-      progress.close()
-    }
+    } finally uploads.close()
   }
 
   private def isDue(iteration: Long, every: Long): Boolean = every > 0 && iteration % every == 0
@@ -61,17 +67,25 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
   private def validates(iteration: Long): Boolean =
     isDue(iteration, interval) && (iteration > 0 || parameter.getTestInitialization)
 
-  private def step(iteration: Long, progress: ProgressChannel.Client): Long = {
+  private def step(iteration: Long): Long = {
     val boundaries = Seq(interval, display, snapshotEvery).filter(_ > 0).map(every => (iteration / every + 1) * every)
-    val until = (boundaries :+ end :+ (iteration + Training.LongestStep)).min
+    val until = (boundaries :+ end :+ (iteration + longest)).min
     val done = solver.step(until - iteration)
     totals = Totals(totals.records + done.records, totals.seconds + done.seconds, totals.dataSeconds + done.dataSeconds,
       totals.communicationSeconds + done.communicationSeconds)
-    if (isDue(done.iteration, display) || done.iteration == end && display > 0) report(done, progress)
+    TrainingMetrics.waited(done)
+    if (isDue(done.iteration, display) || done.iteration == end && display > 0) report(done)
     done.iteration
   }
 
-  private def report(done: Progress, progress: ProgressChannel.Client): Unit = {
+  // Worker 0 looks up about once a second to see whether a checkpoint is due; workers need not look up together.
+  private def longest: Long = if (!first) Training.LongestStep else {
+    val perSecond = (solver.iteration - begin) / math.max(1e-3, totals.seconds)
+    val seconds = if (job.checkpointMillis > 0) math.min(1.0, job.checkpointMillis / 4000.0) else 1.0
+    math.max(1L, math.min(Training.LongestStep, (perSecond * seconds).toLong))
+  }
+
+  private def report(done: Progress): Unit = {
     val since = math.max(1e-9, totals.seconds - atPoint.seconds)
     val point = TrainingPoint(done.iteration, done.smoothedLoss, done.learningRate,
       (totals.records - atPoint.records) * job.world / since, (totals.dataSeconds - atPoint.dataSeconds) / since,
@@ -87,11 +101,11 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
   }
 
   /** False where training shall stop; every worker gets the same outputs, so all decide alike. */
-  private def validate(iteration: Long, progress: ProgressChannel.Client): Boolean = {
+  private def validate(iteration: Long): Boolean = {
     val all = (0 until solver.testNets).map { net =>
       val outputs = solver.test(net)
       val named = outputs.names.toSeq.zip(outputs.values)
-      if (first) show(iteration, net, named, progress)
+      if (first) show(iteration, net, named)
       named
     }
     val verdict = stopping.flatMap(rule => all.headOption.map(rule.judge))
@@ -101,9 +115,8 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
     !stop
   }
 
-  private def show(iteration: Long, net: Int, named: Seq[(String, Array[Float])], progress: ProgressChannel.Client): Unit = {
+  private def show(iteration: Long, net: Int, named: Seq[(String, Array[Float])]): Unit = {
     if (net == 0) {
-      rounds --= rounds.filter(_.iteration == iteration) // from before a restart
       val round = Round(iteration, named)
       rounds += round
       progress.send(Training.RoundMark + round.line)
@@ -113,9 +126,44 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
     for (((name, value), i) <- values.zipWithIndex) progress.send(s"    Test net output #$i: $name = ${Training.short(value)}")
   }
 
+  private def save(iteration: Long, uploads: Uploads): Unit = {
+    progress.send(RunLog.At + iteration)
+    if (isDue(iteration, snapshotEvery)) snapshot(iteration, uploads)
+    else if (job.checkpointMillis > 0 && iteration < end && uploads.isFree &&
+      System.nanoTime() - saved > job.checkpointMillis * 1000000L) checkpoint(iteration, uploads)
+  }
+
+  /** A failure costs nothing but the checkpoint. */
+  private def checkpoint(iteration: Long, uploads: Uploads): Unit = {
+    saved = System.nanoTime()
+    val files = Seq("caffemodel", "solverstate").map(kind => folder.resolve(Checkpoints.fileName(iteration, kind)))
+    val best = folder.resolve(Checkpoints.fileName(iteration, "best"))
+    def tolerated(body: => Unit): Unit =
+      try body
+      catch {
+        case NonFatal(e) =>
+          (files :+ best).foreach(Files.deleteIfExists(_))
+          progress.send(s"The checkpoint of iteration $iteration could not be written, training goes on: ${Failures.describe(e)}")
+      }
+    tolerated {
+      solver.snapshot(files(0).toString, files(1).toString, files(0).getFileName.toString)
+      if (Files.exists(bestModel)) Files.copy(bestModel, best)
+      val all = (files :+ best).filter(Files.exists(_))
+      val roundsSoFar = rounds.toSeq
+      uploads.start { () =>
+        tolerated {
+          checkpoints.write(all, described => manifest(iteration, finished = false, described, roundsSoFar))
+          all.foreach(Files.delete)
+          progress.send(RunLog.Saved + iteration)
+        }
+      }
+    }
+  }
+
   /** Rank 0 writes to its own disk, and goes on training while the files travel. */
   private def snapshot(iteration: Long, uploads: Uploads): Unit = {
     uploads.finish()
+    saved = System.nanoTime()
     val base = new Path(s"${job.snapshotBase}_iter_$iteration")
     val suffix = Training.suffix(parameter)
     val model = base.suffix(s".caffemodel$suffix")
@@ -130,6 +178,7 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
       val files = Seq(Manifest.describe(localModel, model.getName), Manifest.describe(localState, state.getName))
       storage.writeText(manifest(iteration, finished = false, files, roundsSoFar).text, base.suffix(Manifest.Suffix))
       Seq(localModel, localState).foreach(Files.delete)
+      progress.send(RunLog.Saved + iteration)
     }
   }
 
@@ -149,9 +198,9 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
   }
 
   private def manifest(iteration: Long, finished: Boolean, files: Seq[ManifestFile], rounds: Seq[Round]): Manifest = {
-    val batch = Training.batchSize(parameter)
-    val position = iteration * parameter.getIterSize * job.world * batch
-    Manifest(job.id, finished, iteration, position, parameter.getRandomSeed, job.world, files, rounds)
+    val before = earlier.fold(begin * perIteration)(_.position)
+    Manifest(job.id, finished, iteration, before + (iteration - begin) * perIteration, parameter.getRandomSeed, job.world,
+      job.arguments, files, rounds)
   }
 
   /** At most one upload at a time; its failure is thrown by `finish`. */
@@ -162,6 +211,8 @@ private[caffe] final class Training(job: TrainJob, context: BarrierTaskContext, 
       thread
     }
     private var running: Option[Future[Unit]] = None
+
+    def isFree: Boolean = running.forall(_.isDone)
 
     def start(upload: () => Unit): Unit = running = Some(thread.submit((() => upload()): Callable[Unit]))
 
@@ -192,6 +243,9 @@ private[caffe] object Training {
   /** What a solver state says about its weights: a path that any Caffe can open where the file is local. */
   private def plainName(path: Path): String =
     if (path.toUri.getScheme == "file") path.toUri.getPath else path.toString
+
+  /** Records that a worker takes in one iteration. */
+  def recordsPerIteration(solver: SolverParameter): Long = solver.getIterSize * batchSize(solver)
 
   private def batchSize(solver: SolverParameter): Long = {
     val net = if (solver.hasTrainNetParam) solver.getTrainNetParam else solver.getNetParam

@@ -1,8 +1,10 @@
 package com.yahoo.ml.caffe
 
+import java.util.concurrent.atomic.AtomicLong
 import java.util.{Map => JavaMap}
 
 import com.codahale.metrics.{Gauge, MetricRegistry}
+import com.yahoo.ml.caffe.engine.Progress
 import org.apache.spark.SparkContext
 import org.apache.spark.api.plugin.{DriverPlugin, ExecutorPlugin, PluginContext, SparkPlugin}
 
@@ -30,14 +32,31 @@ private[caffe] object TrainingPoint {
     }.toOption
 }
 
-/** The newest point of the training run in this JVM, for Spark's metrics system. */
+/** The newest point of the training run in this JVM, and what has happened in it so far, for Spark's metrics system. */
 private[caffe] object TrainingMetrics {
   @volatile var current: Option[TrainingPoint] = None
   @volatile var validation: Seq[(String, Double)] = Nil
+  /** On the driver: how often training went on after a failure, and how many iterations were done again. */
+  val recoveries, repeatedIterations = new AtomicLong
+  /** On an executor: exchanges that ended with a lost worker or another worker's error. */
+  val aborts = new AtomicLong
+  private val dataNanos, workerNanos = new AtomicLong
+
+  /** On an executor: its workers' waiting, since the executor began. */
+  def waited(done: Progress): Unit = {
+    dataNanos.addAndGet((done.dataSeconds * 1e9).toLong)
+    workerNanos.addAndGet((done.communicationSeconds * 1e9).toLong)
+  }
 
   def register(registry: MetricRegistry): Unit = {
     gauge(registry, "iteration")(_.iteration.toDouble)
     TrainingPoint.names.zipWithIndex.foreach { case (name, i) => gauge(registry, name)(_.values(i)._2) }
+    for ((name, count) <- Seq("recoveries" -> recoveries, "repeated_iterations" -> repeatedIterations, "aborts" -> aborts)) {
+      registry.register(name, new Gauge[Long] { override def getValue: Long = count.get })
+    }
+    for ((name, nanos) <- Seq("waiting_for_data" -> dataNanos, "waiting_for_workers" -> workerNanos)) {
+      registry.register(s"${name}_seconds", new Gauge[Double] { override def getValue: Double = nanos.get / 1e9 })
+    }
     registry.register("validation_accuracy", new Gauge[Double] {
       override def getValue: Double = validation.collectFirst { case (name, value) if name.contains("acc") => value }
         .getOrElse(Double.NaN)

@@ -1,8 +1,10 @@
 package com.yahoo.ml.caffe
 
 import java.nio.charset.StandardCharsets.UTF_8
-import java.nio.file.{Path => LocalPath}
+import java.nio.file.{Files, Path => LocalPath}
 import java.util.Base64
+import java.util.concurrent.TimeUnit.MILLISECONDS
+import java.util.concurrent.{ExecutionException, FutureTask, TimeoutException}
 
 import caffe.Caffe.SolverParameter
 import com.yahoo.ml.caffe.engine.{Communicator, Library, Solver}
@@ -21,17 +23,21 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
 
   private val rank = context.partitionId()
   private val where = s"worker $rank on host ${Storage.host}"
-  private val storage = job.hadoop.storage
+  private val storage = job.hadoop.storageOf(job.id)
   private val solverParameter = SolverParameter.parseFrom(job.solver)
+  private val resumes = job.resumes || job.restart > 0 || context.stageAttemptNumber() > 0
+  private val bestModel = folder.resolve("best-" + new Path(job.model).getName)
+  private val progress = new ProgressChannel.Client(if (rank == 0) job.progress else None, job.secret)
 
-  def run(): Either[Failure, WorkerReport] = {
-    val restart = if (rank == 0 && context.stageAttemptNumber() > 0) restartPoint() else Fresh
-    val places = gather(Seq(executorId, restart))
-    places.head(1) match {
-      case Done => Right(WorkerReport(rank, where, 0, 0, 0, 0, 0, finishedRounds, Nil, ProcessMemory.now()))
-      case from => train(from, ranksHere = places.count(_.head == executorId))
+  def run(): Either[Failure, WorkerReport] = try {
+    val restart = if (rank == 0 && resumes) attempt(restartPoint()) else Right(Fresh)
+    val places = gather(executorId +: restart.fold(encode, point => Seq("ok", point)))
+    failureOf(places.map(_.tail)) match {
+      case Some(failure) => Left(failure)
+      case None if places.head.last == Done => Right(WorkerReport(rank, where, 0, 0, 0, 0, 0, finishedRounds, Nil, ProcessMemory.now()))
+      case None => train(places.head.last, ranksHere = places.count(_.head == executorId))
     }
-  }
+  } finally progress.close()
 
   private def train(from: String, ranksHere: Int): Either[Failure, WorkerReport] = {
     val resources = new Resources(storage)
@@ -40,23 +46,28 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
       val all = gather(ready.fold(encode, ok => Seq("ok", ok._1, ok._2.toString)))
       failureOf(all) match {
         case Some(failure) => Left(failure)
-        case None => together(resources, from, all.map(_(1)).toArray, all(rank)(2).toLong)
+        case None => together(resources, all.map(_(1)).toArray, all(rank)(2).toLong)
       }
     } finally resources.close()
   }
 
-  private def together(resources: Resources, from: String, addresses: Array[String], hash: Long)
-      : Either[Failure, WorkerReport] = {
+  private def together(resources: Resources, addresses: Array[String], hash: Long): Either[Failure, WorkerReport] = {
     val result = attempt {
-      resources.communicator.connect(rank, addresses, job.secret, s"${job.id}/${context.stageAttemptNumber()}", hash,
-        job.timeoutMillis)
+      resources.communicator.connect(rank, addresses, job.secret,
+        s"${job.id}/${job.restart}.${context.stageAttemptNumber()}", hash, job.timeoutMillis)
       resources.connected = true
       resources.solver.join(resources.communicator)
-      val earlier = if (from == Fresh) Nil else snapshotManifest(from).rounds
-      new Training(job, context, rank, where, resources.solver, solverParameter, storage, folder, earlier).run()
+      new Training(job, rank, where, resources.solver, solverParameter, storage, folder, progress,
+        resources.from.map(_.manifest), bestModel).run()
     }
     result.left.foreach(failure => resources.communicator.abort(s"${failure.message} (${failure.where})"))
-    failureOf(gather(result.fold(encode, _ => Seq("ok")))) match {
+    val all = result match {
+      case Left(failure) if failure.kind == Failures.Communication =>
+        TrainingMetrics.aborts.incrementAndGet()
+        gatherUnlessLost(encode(failure), failure)
+      case other => gather(other.fold(encode, _ => Seq("ok")))
+    }
+    failureOf(all) match {
       case None => result
       // Everyone is alive, yet a connection broke in the middle: Spark may try the stage once more.
       case Some(failure) if failure.kind == Failures.Communication && resources.connected =>
@@ -72,16 +83,14 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
     resources.communicator = Communicator.create(GroupSettings.onWorker(job.group).asJava)
     val files = RowSpool.write(new InterruptibleIterator(context, rows), job.rows, folder, job.world)
     val message = HostFiles.withRows(HostFiles.prepare(solverParameter, resources.copies), files)
-    val start =
-      if (from == Fresh) starting(job.weights.map(new Path(_)), Option(job.state).filter(_.nonEmpty).map(new Path(_)))
-      else {
-        val files = snapshotManifest(from).files.map(f => new Path(new Path(job.snapshotBase).getParent, f.name))
-        starting(files.take(1), files.drop(1).headOption)
-      }
+    resources.from = if (from == Fresh) None else Some(pointAt(new Path(from)))
+    val start = resources.from.fold(
+      starting(job.weights.map(new Path(_)), Option(job.state).filter(_.nonEmpty).map(new Path(_))))(startingAt)
     val threads = math.max(1, job.executorCores / ranksHere)
     val options = Map("rank" -> rank.toString, "world" -> job.world.toString, "threads" -> threads.toString) ++
       job.engineOptions ++ start
     resources.solver = Solver.create(message.toByteArray, options.asJava)
+    if (rank == 0 && !job.returnsModel) storage.requireWritable(new Path(job.model))
     resources.watch(context)
     (resources.communicator.localAddress, resources.solver.configHash)
   }
@@ -94,15 +103,39 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
     }
   }
 
+  /** The number of workers may have changed since; then the next record is not where the iteration says. */
+  private def startingAt(point: RestartPoint): Map[String, String] = {
+    point.best.filter(_ => rank == 0).foreach { path =>
+      Files.copy(storage.fetch(path, folder, "the best weights so far"), bestModel)
+    }
+    val perIteration = Training.recordsPerIteration(solverParameter) * job.world
+    val iterations = point.manifest.iteration
+    val batches =
+      if (perIteration == 0) iterations * solverParameter.getIterSize
+      else point.manifest.position * solverParameter.getIterSize / perIteration
+    starting(Seq(point.model), point.state) + ("first_batch" -> batches.toString)
+  }
+
   private def restartPoint(): String =
-    if (Manifest.read(storage, job.manifestOfModel).exists(m => m.job == job.id && m.finished)) Done
-    else Manifest.newest(storage, new Path(job.snapshotBase), job.id).fold(Fresh)(_.iteration.toString)
+    if (job.returnsModel) { // nothing was written
+      progress.send(s"${RunLog.Restart}-1")
+      Fresh
+    } else if (Manifest.read(storage, job.manifestOfModel).exists(m => m.job == job.id && m.finished)) Done
+    else {
+      val point = job.checkpoints(storage).newest(new Path(job.snapshotBase))
+      val known = progress.known.toLongOption.filter(_ >= 0)
+      if (point.isEmpty) known.foreach { iteration =>
+        throw new CaffeException(s"the checkpoint of iteration $iteration beside ${job.model} cannot be seen from $where; " +
+          "give -model a folder that all hosts share")
+      }
+      progress.send(RunLog.Restart + point.fold(-1L)(_.manifest.iteration))
+      point.fold(Fresh)(_.path.toString)
+    }
 
   private def finishedRounds: Seq[Round] = Manifest.read(storage, job.manifestOfModel).map(_.rounds).getOrElse(Nil)
 
-  private def snapshotManifest(iteration: String): Manifest =
-    Manifest.read(storage, new Path(s"${job.snapshotBase}_iter_$iteration${Manifest.Suffix}")).getOrElse(
-      throw new CaffeException(s"the snapshot of iteration $iteration beside ${job.model} cannot be seen from $where"))
+  private def pointAt(path: Path): RestartPoint = Manifest.read(storage, path).map(RestartPoint(_, path)).getOrElse(
+    throw new CaffeException(s"the checkpoint $path cannot be seen from $where; give -model a folder that all hosts share"))
 
   private def attempt[A](body: => A): Either[Failure, A] =
     try Right(body)
@@ -111,6 +144,19 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
   private def gather(fields: Seq[String]): Seq[Seq[String]] = {
     val encoded = fields.map(f => Base64.getEncoder.encodeToString(f.getBytes(UTF_8))).mkString(",")
     context.allGather(encoded).toSeq.map(_.split(",", -1).toSeq.map(f => new String(Base64.getDecoder.decode(f), UTF_8)))
+  }
+
+  /** Where a connection broke, another worker may be stopped, or its host gone, and not come: Spark's wait has no end. */
+  private def gatherUnlessLost(fields: Seq[String], failure: Failure): Seq[Seq[String]] = {
+    val gathering = new FutureTask[Seq[Seq[String]]](() => gather(fields))
+    val thread = new Thread(gathering, "caffe-gathering")
+    thread.setDaemon(true)
+    thread.start()
+    try gathering.get(job.timeoutMillis, MILLISECONDS)
+    catch {
+      case _: TimeoutException => throw failure.exception
+      case e: ExecutionException => throw e.getCause
+    } finally thread.interrupt()
   }
 }
 
@@ -140,6 +186,7 @@ private[caffe] object Worker {
     val copies = new HostCopies(storage)
     var communicator: Communicator = _
     var solver: Solver = _
+    var from: Option[RestartPoint] = None
     var connected = false
     @volatile private var watching = true
     private var watcher: Option[Thread] = None

@@ -67,7 +67,7 @@ class BadInputSuite extends SparkTest {
       assert(empty.contains("digits_train_lmdb") && empty.contains("empty"), empty)
       val truncated = damaged(BrokenLmdb.truncated)
       assert(truncated.contains("digits_train_lmdb"), truncated)
-      val noDatum = damaged(BrokenLmdb.noDatum)
+      val noDatum = damaged(BrokenLmdb.noDatum(_))
       assert(noDatum.contains("00000000") && noDatum.contains("Datum"), noDatum)
       Files.delete(file)
       Files.delete(lmdb)

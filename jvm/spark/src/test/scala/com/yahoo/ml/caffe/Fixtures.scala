@@ -48,23 +48,33 @@ abstract class SparkTest extends AnyFunSuite {
          |""".stripMargin)
 
   protected def withSpark[A](master: String, settings: (String, String)*)(body: SparkSession => A): A = {
-    val builder = SparkSession.builder().master(master).appName("test").config("spark.ui.enabled", "false")
-      .config("spark.driver.host", "127.0.0.1").config("spark.sql.shuffle.partitions", "2")
-      .config("spark.sql.warehouse.dir", Files.createTempDirectory("warehouse").toString)
-    settings.foreach { case (key, value) => builder.config(key, value) }
-    val session = within(120)(builder.getOrCreate())
+    val session = start(master, settings: _*)
     try body(session)
     finally within(60)(session.stop())
   }
 
+  private def start(master: String, settings: (String, String)*): SparkSession = {
+    val builder = SparkSession.builder().master(master).appName("test").config("spark.ui.enabled", "false")
+      .config("spark.driver.host", "127.0.0.1").config("spark.sql.shuffle.partitions", "2")
+      .config("spark.sql.warehouse.dir", Files.createTempDirectory("warehouse").toString)
+    settings.foreach { case (key, value) => builder.config(key, value) }
+    within(120)(builder.getOrCreate())
+  }
+
   /** Two executor processes of one core. */
   protected def withCluster[A](settings: (String, String)*)(body: SparkSession => A): A = {
+    val session = startCluster("local-cluster[2,1,1024]", settings: _*)
+    try body(session)
+    finally within(60)(session.stop())
+  }
+
+  protected def startCluster(master: String, settings: (String, String)*): SparkSession = {
     assume(sys.env.get("SPARK_HOME").exists(home => Files.isDirectory(Paths.get(home, "jars"))), "SPARK_HOME is not set")
     val nativeFolder = sys.props.getOrElse("caffe.native.dir", "")
     val common = Seq("spark.executor.memory" -> "512m", "spark.executor.extraClassPath" -> sys.props("caffe.test.classpath"),
       "spark.executor.extraJavaOptions" ->
         s"-Dcaffe.native.dir=$nativeFolder -Djava.io.tmpdir=${sys.props("java.io.tmpdir")}")
-    withSpark("local-cluster[2,1,1024]", common ++ settings: _*)(body)
+    start(master, common ++ settings: _*)
   }
 
   /** Spark's waits have no end of their own. */
@@ -107,11 +117,11 @@ object BrokenLmdb {
     Files.write(file, bytes.take(bytes.length / 2 / Page * Page))
   }
 
-  /** The value of the first record becomes bytes that no message starts with. */
-  def noDatum(folder: Path): Unit = {
+  /** The value of a record becomes bytes that no message starts with. */
+  def noDatum(folder: Path, record: Int = 0): Unit = {
     val file = folder.resolve("data.mdb")
     val bytes = Files.readAllBytes(file)
-    val key = "00000000".getBytes(UTF_8)
+    val key = f"$record%08d".getBytes(UTF_8)
     val at = bytes.indexOfSlice(key, 2 * Page) + key.length
     for (i <- at until at + 64) bytes(i) = -1
     Files.write(file, bytes)

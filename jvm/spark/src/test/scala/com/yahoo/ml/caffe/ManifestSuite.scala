@@ -1,6 +1,6 @@
 package com.yahoo.ml.caffe
 
-import java.nio.file.Files
+import java.nio.file.{Files, Path => LocalPath}
 
 import org.apache.hadoop.conf.Configuration
 import org.apache.hadoop.fs.Path
@@ -9,7 +9,7 @@ class ManifestSuite extends SparkTest {
   private val storage = new Storage(new Configuration())
 
   private def manifest(job: String, iteration: Long, files: ManifestFile*): Manifest =
-    Manifest(job, finished = false, iteration, iteration * 64, 7, 2, files,
+    Manifest(job, finished = false, iteration, iteration * 64, 7, 2, "args", files,
       Seq(Round(0, Seq("acc" -> Array(0.1f), "loss" -> Array(2.5f, Float.NaN)))))
 
   test("a manifest survives its text form, floats bit by bit") {
@@ -24,20 +24,49 @@ class ManifestSuite extends SparkTest {
     assert(Manifest.parse(manifest("j", 20).text.dropRight(3)).isEmpty && Manifest.parse("").isEmpty)
   }
 
-  test("the newest complete snapshot of the job is found, never another job's or an incomplete one") {
+  private def path(folder: LocalPath, name: String): Path = new Path("file", "", folder.resolve(name).toString)
+
+  private val sum = Manifest.sha256("abc".getBytes)
+
+  test("the newest whole snapshot of the job is found, never another job's, an incomplete or an overwritten one") {
     scratch { folder =>
-      def put(job: String, iteration: Long, size: Long): Unit = {
+      def put(job: String, iteration: Long, size: Long, sha256: String = sum): Unit = {
         write(folder.resolve(s"net_iter_$iteration.caffemodel"), "abc")
         write(folder.resolve(s"net_iter_$iteration.manifest"),
-          manifest(job, iteration, ManifestFile(s"net_iter_$iteration.caffemodel", size, "")).text)
+          manifest(job, iteration, ManifestFile(s"net_iter_$iteration.caffemodel", size, sha256)).text)
       }
-      val base = new Path("file", "", folder.resolve("net").toString)
-      assert(Manifest.newest(storage, base, "mine").isEmpty)
+      def newest = Manifest.newest(storage, Seq(path(folder, "none/net"), path(folder, "net")), _.job == "mine")
+      assert(newest.isEmpty)
       put("mine", 10, 3)
       put("mine", 9, 3)
       put("mine", 20, 4)
+      put("mine", 21, 3, Manifest.sha256("abd".getBytes))
       put("other", 30, 3)
-      assert(Manifest.newest(storage, base, "mine").map(_.iteration).contains(10L))
+      assert(newest.map(_.manifest.iteration).contains(10L))
+      assert(newest.get.model.getName == "net_iter_10.caffemodel" && newest.get.state.isEmpty)
+    }
+  }
+
+  test("of a job's checkpoints the newest stays; those of other jobs are not touched; a failed one leaves nothing") {
+    scratch { folder =>
+      val model = path(folder, "out/m")
+      val (mine, other) = (new Checkpoints(storage, model, "mine"), new Checkpoints(storage, model, "other"))
+      def put(to: Checkpoints, job: String, iteration: Long): Unit = {
+        val file = write(folder.resolve(Checkpoints.fileName(iteration, "caffemodel")), s"$iteration")
+        to.write(Seq(file), files => manifest(job, iteration, files: _*))
+      }
+      def names(job: String) = Files.list(folder.resolve(s"out/.m.checkpoints-$job")).toArray.map(_.toString.split('/').last).sorted.toSeq
+      put(mine, "mine", 10)
+      put(other, "other", 30)
+      put(mine, "mine", 20)
+      assert(names("mine") == Seq("checkpoint_iter_20.caffemodel", "checkpoint_iter_20.manifest"))
+      val missing = folder.resolve(Checkpoints.fileName(25, "caffemodel"))
+      intercept[java.io.IOException](mine.write(Seq(missing), files => manifest("mine", 25, files: _*)))
+      assert(mine.newest(path(folder, "out/l")).map(_.manifest.iteration).contains(20L))
+      val found = Checkpoints.ofArguments(storage, model, path(folder, "out/l"), "args")
+      assert(found.map(_.manifest.job).contains("other"))
+      mine.delete()
+      assert(mine.newest(path(folder, "out/l")).isEmpty && names("other").length == 2)
     }
   }
 

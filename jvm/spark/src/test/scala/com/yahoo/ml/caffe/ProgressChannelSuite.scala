@@ -9,7 +9,7 @@ class ProgressChannelSuite extends AnyFunSuite {
 
   private def withServer(body: (ProgressChannel.Server, LinkedBlockingQueue[String]) => Unit): Unit = {
     val lines = new LinkedBlockingQueue[String]
-    val server = ProgressChannel.Server.start("127.0.0.1", "127.0.0.1", secret, lines.add(_)).get
+    val server = ProgressChannel.Server.start("127.0.0.1", "127.0.0.1", secret, () => "40", lines.add(_)).get
     try body(server, lines)
     finally server.close()
   }
@@ -17,6 +17,7 @@ class ProgressChannelSuite extends AnyFunSuite {
   test("lines arrive in order from whoever knows the secret") {
     withServer { (server, lines) =>
       val client = new ProgressChannel.Client(Some(server.address), secret)
+      assert(client.known == "40")
       client.send("one")
       client.send("two\nlines")
       assert(lines.poll(20, TimeUnit.SECONDS) == "one" && lines.poll(20, TimeUnit.SECONDS) == "two lines")
@@ -28,11 +29,22 @@ class ProgressChannelSuite extends AnyFunSuite {
     withServer { (server, lines) =>
       val wrong = new ProgressChannel.Client(Some(server.address), Array.fill[Byte](32)(6))
       wrong.send("evil")
+      assert(wrong.known == "")
       wrong.close()
       val right = new ProgressChannel.Client(Some(server.address), secret)
       right.send("good")
       assert(lines.poll(20, TimeUnit.SECONDS) == "good" && lines.isEmpty)
       right.close()
+    }
+  }
+
+  test("a sender that is lost without a word does not keep another out") {
+    withServer { (server, lines) =>
+      val lost = new ProgressChannel.Client(Some(server.address), secret)
+      val next = new ProgressChannel.Client(Some(server.address), secret)
+      next.send("next")
+      assert(lines.poll(20, TimeUnit.SECONDS) == "next")
+      Seq(lost, next).foreach(_.close())
     }
   }
 

@@ -1,0 +1,73 @@
+package com.yahoo.ml.caffe
+
+import java.nio.file.{Path => LocalPath}
+
+import org.apache.hadoop.fs.Path
+
+import scala.util.Try
+
+/** Where training can go on: a complete snapshot, by its manifest at `path`. */
+private[caffe] final case class RestartPoint(manifest: Manifest, path: Path) {
+  val paths: Seq[Path] = manifest.files.map(file => new Path(path.getParent, file.name))
+
+  def model: Path = paths.head
+
+  def state: Option[Path] = paths.lift(1)
+
+  /** The weights of the best validation round so far, where training may stop early. */
+  def best: Option[Path] = paths.lift(2)
+}
+
+/**
+ * The recovery checkpoints of one job, in a hidden folder beside its model that only this job writes to. There is one, for
+ * a moment two: an older one goes when the next is complete.
+ */
+private[caffe] final class Checkpoints(storage: Storage, model: Path, job: String) {
+  import Checkpoints._
+
+  private val folder = new Path(model.getParent, prefix(model) + job)
+
+  /** Local files, in a manifest's order: model, state and, if there is one, the best model. */
+  def write(files: Seq[LocalPath], manifest: Seq[ManifestFile] => Manifest): Unit = {
+    val described = files.map(file => Manifest.describe(file, file.getFileName.toString))
+    val made = manifest(described)
+    val keep = described.map(_.name) :+ manifestName(made.iteration)
+    try {
+      files.foreach(file => storage.publish(file, new Path(folder, file.getFileName.toString)))
+      storage.writeText(made.text, new Path(folder, manifestName(made.iteration)))
+    } catch {
+      case e: Throwable =>
+        Try(remove(keep.contains(_)))
+        throw e
+    }
+    remove(!keep.contains(_))
+  }
+
+  // Manifests first: without them the other files mean nothing.
+  private def remove(which: String => Boolean): Unit = storage.list(folder).filter(file => which(file.getName))
+    .sortBy(file => !file.getName.endsWith(Manifest.Suffix)).foreach(storage.delete(_))
+
+  /** The newest of this job's checkpoints and snapshots (`snapshotBase`) that is whole. */
+  def newest(snapshotBase: Path): Option[RestartPoint] =
+    Manifest.newest(storage, Seq(new Path(folder, Name), snapshotBase), _.job == job)
+
+  def delete(): Unit = storage.deleteFolder(folder)
+}
+
+private[caffe] object Checkpoints {
+  /** Spark property: time between two checkpoints from which a failed run goes on. */
+  val Interval = "spark.caffe.checkpointInterval"
+  val Name = "checkpoint"
+
+  def fileName(iteration: Long, kind: String): String = s"${Name}_iter_$iteration.$kind"
+
+  private def manifestName(iteration: Long): String = fileName(iteration, "manifest")
+
+  private def prefix(model: Path): String = s".${model.getName}.checkpoints-"
+
+  /** The newest checkpoint or snapshot beside `model` of an unfinished run with these arguments. */
+  def ofArguments(storage: Storage, model: Path, snapshotBase: Path, arguments: String): Option[RestartPoint] = {
+    val bases = storage.folders(model.getParent).filter(_.getName.startsWith(prefix(model))).map(new Path(_, Name))
+    Manifest.newest(storage, bases :+ snapshotBase, _.arguments == arguments)
+  }
+}

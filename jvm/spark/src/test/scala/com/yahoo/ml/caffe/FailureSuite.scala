@@ -1,0 +1,192 @@
+package com.yahoo.ml.caffe
+
+import java.nio.file.{Files, Path, Paths, StandardOpenOption}
+
+import org.apache.spark.SparkContext
+import org.apache.spark.sql.SparkSession
+import org.scalatest.BeforeAndAfterAll
+
+/**
+ * What can fail while two executors train, and how it ends. CAFFE_TEST_MASTER names another cluster of two executors on this
+ * machine than local-cluster; CAFFE_FAILURES=all adds the slow cases; with CAFFE_FAILURE_TIMES times are appended to that file.
+ */
+class FailureSuite extends FaultTest with BeforeAndAfterAll {
+  private val master = sys.env.getOrElse("CAFFE_TEST_MASTER", "local-cluster[2,1,1024]")
+  private val all = sys.env.get("CAFFE_FAILURES").contains("all")
+  private val settings = Seq("spark.caffe.checkpointInterval" -> "150ms", "spark.caffe.silence" -> "3s",
+    "spark.caffe.timeout" -> "10s", "spark.caffe.recoveryTimeout" -> "25s", "spark.network.timeout" -> "12s",
+    "spark.executor.heartbeatInterval" -> "2s", "spark.stage.maxConsecutiveAttempts" -> "2",
+    "spark.plugins" -> classOf[ExitPlugin].getName, "spark.task.cpus" -> "1", "spark.executor.cores" -> "1",
+    "spark.cores.max" -> "2")
+  private var session: SparkSession = _
+  private val listener = new FaultListener
+  private def sc: SparkContext = session.sparkContext
+
+  override def withFixture(test: NoArgTest): org.scalatest.Outcome = {
+    if (session == null) {
+      session = startCluster(master, settings: _*)
+      sc.addSparkListener(listener)
+    }
+    assert(within(60)(Cluster.awaitExecutors(sc, 2, 60)) == 2)
+    super.withFixture(test)
+  }
+
+  override def afterAll(): Unit =
+    try if (session != null) within(60)(session.stop())
+    finally super.afterAll()
+
+  private lazy val undisturbed: Array[Byte] = {
+    var model: Array[Byte] = null
+    scratch(folder => model = within(120)(train(sc, smallSolver(folder), folder.resolve("out/m"))._1))
+    model
+  }
+
+  private def victim(): Long = Processes.of(sc).toSeq.minBy(_._1)._2
+
+  /** Disturbs a run after its first checkpoint; it ends by itself with the weights of an undisturbed one. */
+  private def recovers(name: String, seconds: Int)(disturb: => Unit): Unit = scratch { folder =>
+    val expected = undisturbed
+    val out = folder.resolve("out/m")
+    val stranger = write(folder.resolve("out/.m.checkpoints-other/checkpoint_iter_9.caffemodel"), "not this job's")
+    val before = TrainingMetrics.recoveries.get
+    var at = 0L
+    listener.firstFailure = 0
+    val disturber = onCheckpoint(out) { at = System.nanoTime(); disturb }
+    val (model, printed) = try within(seconds)(train(sc, smallSolver(folder), out)) finally disturber.interrupt()
+    assert(at > 0, "the run was over before it could be disturbed")
+    val line = printed.linesIterator.filter(_.startsWith("Recovery 1: ")).toSeq
+    assert(line.length == 1 && TrainingMetrics.recoveries.get == before + 1, printed)
+    assert(line.head.contains("; training goes on from iteration "), line)
+    assert(model.sameElements(expected))
+    assert(names(folder.resolve("out")) == Set("m", "m.manifest", ".m.checkpoints-other"))
+    assert(text(stranger) == "not this job's")
+    assert(!sc.isStopped && sc.parallelize(1 to 4).sum() == 10)
+    record(name, (listener.firstFailure - at) / 1e9, since(at), line.head)
+  }
+
+  private def record(name: String, noticed: Double, ended: Double, line: String): Unit = {
+    info(f"$name%s: noticed after $noticed%.1f s, ended after $ended%.1f s: $line%s")
+    sys.env.get("CAFFE_FAILURE_TIMES").foreach { file =>
+      Files.write(Paths.get(file), f"$master%s\t$name%s\t$noticed%.1f\t$ended%.1f\t$line%s%n".getBytes, StandardOpenOption.CREATE, StandardOpenOption.APPEND)
+    }
+  }
+
+  test("kill -9 of an executor") {
+    val pid = victim()
+    recovers("kill -9", 120)(signal("KILL", pid))
+    assert(Processes.of(sc).forall(_._2 != pid))
+  }
+
+  test("System.exit in an executor") {
+    val pid = victim()
+    recovers("System.exit", 120)(Files.createFile(ExitPlugin.order(pid)))
+  }
+
+  test("a native abort") {
+    assume(all, "one of the slow cases")
+    val pid = victim()
+    recovers("native abort", 120)(signal("ABRT", pid))
+  }
+
+  test("a task that is killed; the processes stay") {
+    val before = Processes.of(sc)
+    recovers("task kill", 120)(sc.killTaskAttempt(listener.running.keys.min, interruptThread = false, "the test wants it"))
+    assert(Processes.of(sc) == before)
+  }
+
+  test("a stopped process") {
+    assume(all, "one of the slow cases")
+    val pid = victim()
+    try recovers("SIGSTOP", 180)(signal("STOP", pid))
+    finally ProcessHandle.of(pid).ifPresent(process => process.destroyForcibly())
+  }
+
+  test("more failures than Spark's own retries: training is submitted anew") {
+    scratch { folder =>
+      val expected = undisturbed
+      val out = folder.resolve("out/m")
+      val fault = onCheckpoint(out) {
+        val before = TrainingMetrics.recoveries.get
+        for (failure <- 0 to 1) {
+          while (TrainingMetrics.recoveries.get < before + failure) Thread.sleep(5)
+          sc.killTaskAttempt(listener.running.keys.max, interruptThread = false, "the test wants it")
+        }
+      }
+      val (model, printed) = try within(120)(train(sc, smallSolver(folder), out)) finally fault.interrupt()
+      assert(printed.contains("Recovery 1: ") && printed.contains("Recovery 2: "), printed)
+      assert(model.sameElements(expected))
+    }
+  }
+
+  test("an error in the middle is told by all in one sentence, at once, and nothing is tried again") {
+    scratch { folder =>
+      BrokenLmdb.noDatum(folder.resolve("digits_train_lmdb"), record = 700)
+      val before = Processes.of(sc)
+      val recoveries = TrainingMetrics.recoveries.get
+      val error = intercept[Exception](within(60)(train(sc, smallSolver(folder), folder.resolve("out/m"))))
+      assert(error.getMessage.contains("00000700") && error.getMessage.contains("Datum"), error)
+      assert(Processes.of(sc) == before && TrainingMetrics.recoveries.get == recoveries)
+      assert(names(folder.resolve("out")).forall(_.startsWith(".m.checkpoints-")))
+    }
+  }
+
+  test("a folder that cannot be written is told before training") {
+    val started = System.nanoTime()
+    scratch { folder =>
+      val error = intercept[Exception](within(60)(train(sc, smallSolver(folder), Paths.get("/proc/m"))))
+      assert(error.getMessage.contains("file:/proc/m cannot be written from host"), error)
+      record("folder cannot be written", since(started), since(started), error.getMessage)
+    }
+  }
+
+  /** A file system with so many bytes, where this process may mount one. */
+  private def onSmallDisk(bytes: Int)(body: (Path, Path) => Unit): Unit = scratch { folder =>
+    val disk = Files.createDirectory(folder.resolve("disk"))
+    def run(command: String*): Boolean = new ProcessBuilder(command: _*).start().waitFor() == 0
+    assume(run("mount", "-t", "tmpfs", "-o", s"size=$bytes", "none", disk.toString), "mounting a small disk is not allowed here")
+    try body(folder, disk)
+    finally run("umount", "-l", disk.toString)
+  }
+
+  test("a disk without room for checkpoints: training ends well, and says what is missing") {
+    val expected = undisturbed
+    onSmallDisk(200 << 10) { (folder, disk) =>
+      val (model, printed) = within(120)(train(sc, smallSolver(folder), disk.resolve("m")))
+      assert(model.sameElements(expected))
+      assert(printed.contains("could not be written, training goes on: "), printed.take(2000))
+      assert(names(disk) == Set("m", "m.manifest"))
+    }
+  }
+
+  test("a disk without room for a snapshot: one sentence, and nothing incomplete stays") {
+    onSmallDisk(200 << 10) { (folder, disk) =>
+      val error = intercept[Exception](within(120)(train(sc, smallSolver(folder, Iterations, "snapshot: 500"), disk.resolve("m"))))
+      assert(error.getMessage.contains("cannot be written from host") && error.getMessage.contains("No space left"), error)
+      assert(names(disk).subsetOf(Set("l_iter_500.caffemodel")), names(disk))
+    }
+  }
+
+  test("fewer executors for good: with -elastic training goes on with the rest, else it ends with one sentence") {
+    scratch { folder =>
+      for (elastic <- if (all) Seq(true, false) else Seq(true)) {
+        val out = folder.resolve(s"$elastic/m")
+        val lost = Processes.of(sc).toSeq.minBy(_._1)._1
+        val disturber = onCheckpoint(out)(sc.killExecutor(lost))
+        def run() = try within(180)(train(sc, smallSolver(folder), out, (if (elastic) Seq("-elastic") else Nil): _*))
+          finally disturber.interrupt()
+        if (elastic) {
+          val (_, printed) = run()
+          assert(printed.contains("Training goes on with 1 of 2 executors (-elastic)"), printed)
+          val manifest = Manifest.parse(text(folder.resolve("true/m.manifest"))).get
+          assert(manifest.world == 1 && manifest.position % 8 == 0)
+          assert(manifest.position > Iterations * 8L && manifest.position < Iterations * 16L)
+        } else {
+          val error = intercept[IllegalStateException](run())
+          assert(error.getMessage.contains("training needs 2 executors, but after 25 s Spark has only 1"), error)
+        }
+        sc.requestExecutors(1)
+        assert(within(60)(Cluster.awaitExecutors(sc, 2, 60)) == 2)
+      }
+    }
+  }
+}

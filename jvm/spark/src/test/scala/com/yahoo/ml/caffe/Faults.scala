@@ -1,0 +1,117 @@
+package com.yahoo.ml.caffe
+
+import java.io.{ByteArrayOutputStream, PrintStream}
+import java.nio.file.{Files, Path, Paths}
+import java.util.concurrent.TimeUnit.NANOSECONDS
+
+import org.apache.spark.SparkContext
+import org.apache.spark.api.plugin.{DriverPlugin, ExecutorPlugin, PluginContext, SparkPlugin}
+import org.apache.spark.scheduler._
+
+import scala.collection.concurrent.TrieMap
+import scala.jdk.CollectionConverters._
+
+/** In every executor: ends its JVM, as a user's code might, as soon as a file asks for it. */
+class ExitPlugin extends SparkPlugin {
+  override def driverPlugin(): DriverPlugin = null
+
+  override def executorPlugin(): ExecutorPlugin = new ExecutorPlugin {
+    override def init(context: PluginContext, extra: java.util.Map[String, String]): Unit = {
+      val order = ExitPlugin.order(ProcessHandle.current.pid)
+      val thread = new Thread(() => {
+        while (!Files.deleteIfExists(order)) Thread.sleep(20)
+        System.exit(17)
+      })
+      thread.setDaemon(true)
+      thread.start()
+    }
+  }
+}
+
+object ExitPlugin {
+  def order(pid: Long): Path = Paths.get(sys.props("java.io.tmpdir")).resolve(s"caffe-test-exit-$pid")
+}
+
+/** When tasks and executors of an application ended, and which tasks run. */
+class FaultListener extends SparkListener {
+  val running = new TrieMap[Long, Int]
+  @volatile var lastTaskEnd, firstFailure = 0L
+
+  override def onTaskStart(event: SparkListenerTaskStart): Unit = running.put(event.taskInfo.taskId, event.taskInfo.index)
+
+  override def onTaskEnd(event: SparkListenerTaskEnd): Unit = {
+    running.remove(event.taskInfo.taskId)
+    lastTaskEnd = System.nanoTime()
+    if (!event.taskInfo.successful) failed()
+  }
+
+  override def onExecutorRemoved(event: SparkListenerExecutorRemoved): Unit = failed()
+
+  private def failed(): Unit = if (firstFailure == 0) firstFailure = System.nanoTime()
+}
+
+/** A small network with everything that a restart must restore: Adam's history, dropout, a stream of records. */
+abstract class FaultTest extends SparkTest {
+  protected val Iterations = 6000
+
+  protected def smallNet(folder: Path): Path = write(folder.resolve("small.prototxt"),
+    s"""name: "small"
+       |layer { name: "mnist" type: "Data" top: "data" top: "label" data_param { source: "$folder/digits_train_lmdb" batch_size: 8 backend: LMDB } transform_param { scale: 0.00390625 } }
+       |layer { name: "ip1" type: "InnerProduct" bottom: "data" top: "ip1" inner_product_param { num_output: 32 weight_filler { type: "xavier" } } }
+       |layer { name: "relu" type: "ReLU" bottom: "ip1" top: "ip1" }
+       |layer { name: "drop" type: "Dropout" bottom: "ip1" top: "ip1" dropout_param { dropout_ratio: 0.3 } }
+       |layer { name: "ip2" type: "InnerProduct" bottom: "ip1" top: "ip2" inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
+       |layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: "loss" }
+       |""".stripMargin)
+
+  protected def smallSolver(folder: Path, iterations: Int = Iterations, more: String = ""): Path = {
+    smallNet(folder)
+    write(folder.resolve(s"small-${math.abs(more.hashCode)}-$iterations.prototxt"),
+      s"""net: "small.prototxt" type: "Adam" base_lr: 0.0005 momentum: 0.9 momentum2: 0.999 lr_policy: "fixed"
+         |max_iter: $iterations random_seed: 7 snapshot_prefix: "l" $more
+         |""".stripMargin)
+  }
+
+  /** The model that is at `out`, and what was printed. */
+  protected def train(sc: SparkContext, solver: Path, out: Path, more: String*): (Array[Byte], String) = {
+    val args = Seq("-conf", solver.toString, "-model", s"file:$out") ++ more ++
+      (if (more.contains("-clusterSize")) Nil else Seq("-clusterSize", "2"))
+    val printed = new ByteArrayOutputStream
+    Console.withOut(new PrintStream(printed, true)) {
+      val conf = new Config(sc, args.toArray)
+      new CaffeOnSpark(sc).train(DataSource.getSource(conf, true))
+    }
+    (Files.readAllBytes(out), printed.toString)
+  }
+
+  protected def names(folder: Path): Set[String] =
+    if (!Files.isDirectory(folder)) Set.empty
+    else {
+      val all = Files.list(folder)
+      try all.iterator.asScala.map(_.getFileName.toString).toSet
+      finally all.close()
+    }
+
+  /** As soon as the training into `out` has a checkpoint, and a little later than that where `after` says so. */
+  protected def onCheckpoint(out: Path, after: Long = 0)(disturb: => Unit): Thread = {
+    def reached: Boolean = {
+      val manifests = names(out.getParent).filter(_.startsWith(s".${out.getFileName}.checkpoints-"))
+        .flatMap(folder => names(out.resolveSibling(folder))).filter(_.endsWith(".manifest"))
+      manifests.exists(_.stripSuffix(".manifest").split('_').last.toLong >= after)
+    }
+    val thread = new Thread(() => {
+      try {
+        while (!reached) Thread.sleep(5)
+        disturb
+      } catch { case _: InterruptedException => () }
+    }, "disturb")
+    thread.setDaemon(true)
+    thread.start()
+    thread
+  }
+
+  protected def signal(name: String, pid: Long): Unit =
+    assert(new ProcessBuilder("kill", s"-$name", pid.toString).inheritIO().start().waitFor() == 0)
+
+  protected def since(start: Long): Double = NANOSECONDS.toMillis(System.nanoTime() - start) / 1000.0
+}

@@ -1,0 +1,63 @@
+package com.yahoo.ml.caffe
+
+import java.lang.management.ManagementFactory
+import java.nio.file.{Files, Path}
+import java.util.concurrent.TimeUnit.SECONDS
+
+import scala.jdk.CollectionConverters._
+
+/** spark-submit, killed and given again: programs of their own, with drivers that may die. */
+class ResumeSuite extends FaultTest {
+  private val master = sys.env.getOrElse("CAFFE_TEST_MASTER", "local[2]")
+
+  /** CaffeOnSpark's main in a JVM like this one; its output goes to `log`. */
+  private def submit(log: Path, args: String*): Process = {
+    val settings = Map("spark.master" -> master, "spark.ui.enabled" -> "false", "spark.driver.host" -> "127.0.0.1",
+      "spark.caffe.checkpointInterval" -> "150ms", "spark.executor.extraClassPath" -> sys.props("caffe.test.classpath"),
+      "spark.executor.memory" -> "512m", "spark.cores.max" -> "2", "spark.executor.cores" -> "1")
+    val own = ManagementFactory.getRuntimeMXBean.getInputArguments.asScala.filterNot(_.startsWith("-Dspark."))
+    val command = Seq(ProcessHandle.current.info.command.get) ++ own ++ settings.map { case (k, v) => s"-D$k=$v" } ++
+      Seq("-cp", sys.props("java.class.path"), "com.yahoo.ml.caffe.CaffeOnSpark") ++ args
+    new ProcessBuilder(command: _*).redirectErrorStream(true).redirectOutput(log.toFile).start()
+  }
+
+  private def finish(process: Process, log: Path): String = {
+    assert(process.waitFor(180, SECONDS), "not finished")
+    assert(process.exitValue == 0, text(log))
+    text(log)
+  }
+
+  test("a driver that is killed: given again with -resume, training goes on from its checkpoint to the same weights") {
+    scratch { folder =>
+      val solver = smallSolver(folder)
+      def arguments(out: String) = Seq("-train", "-conf", solver.toString, "-model", s"file:$folder/$out/m", "-clusterSize", "2")
+      val (out, log) = (folder.resolve("b/m"), folder.resolve("log"))
+      val first = submit(log, arguments("b"): _*)
+      onCheckpoint(out, 1000)(first.destroyForcibly()).join(120000)
+      assert(first.waitFor(60, SECONDS) && !Files.exists(out), text(log))
+      val left = names(folder.resolve("b"))
+      assert(left.exists(_.startsWith(".m.checkpoints-")), left)
+      val resumed = finish(submit(log, arguments("b") :+ "-resume": _*), log)
+      val from = "Training goes on from iteration (\\d+), where".r.findFirstMatchIn(resumed).map(_.group(1).toInt)
+      assert(from.exists(_ >= 1000), resumed)
+      finish(submit(log, arguments("a"): _*), log)
+      assert(Files.readAllBytes(out).sameElements(Files.readAllBytes(folder.resolve("a/m"))))
+      assert(names(folder.resolve("b")) == Set("m", "m.manifest"))
+      assert(finish(submit(log, arguments("b") :+ "-resume": _*), log).contains("The run with these arguments has finished"))
+    }
+  }
+
+  test("-resume without anything to resume trains from the beginning; other arguments are another run") {
+    withSpark("local[2]", "spark.caffe.checkpointInterval" -> "100ms") { session =>
+      scratch { folder =>
+        val out = folder.resolve("out/m")
+        val (_, first) = within(120)(train(session.sparkContext, smallSolver(folder, 100), out, "-resume"))
+        assert(first.contains("-resume: there is nothing to go on from"))
+        val (_, again) = within(120)(train(session.sparkContext, smallSolver(folder, 100), out, "-resume"))
+        assert(again.contains("has finished"))
+        val (_, other) = within(120)(train(session.sparkContext, smallSolver(folder, 110), out, "-resume"))
+        assert(other.contains("there is nothing to go on from"))
+      }
+    }
+  }
+}
