@@ -8,6 +8,7 @@ PORT=${CAFFE_MATRIX_PORT:-17177}
 work=$(mktemp -d)
 times=$work/times.tsv
 daemons=()
+# shellcheck disable=SC2317  # the trap calls it
 finish() {
   [ ${#daemons[@]} -eq 0 ] || kill "${daemons[@]}" 2>/dev/null || true
   rm -rf "$work"

@@ -58,7 +58,9 @@ void step(SumQueue& queue, Communicator& group, std::vector<float>& data) {
 TEST(ExchangeStep, AllocatesNothingAfterTheFirstOnes) {
   if (!CAFFE_OWN_ALLOCATOR) GTEST_SKIP() << "the sanitizer has an allocator of its own";
   GroupSetup setup;
-  setup.change = [](ConnectOptions& options) { options.heartbeat_interval = std::chrono::milliseconds(5); };
+  setup.change = [](ConnectOptions& options) {
+    options.heartbeat_interval = std::chrono::milliseconds(5);
+  };
   const auto errors = run_group(
       2,
       [](Communicator& group) {

@@ -19,7 +19,8 @@ private[caffe] final case class Manifest(job: String, finished: Boolean, iterati
     world: Int, arguments: String, files: Seq[ManifestFile], rounds: Seq[Round]) {
   def text: String = {
     val lines = Seq("format 1", s"job $job", s"finished $finished", s"iteration $iteration", s"position $position",
-      s"seed $seed", s"world $world", s"arguments $arguments") ++ files.map(f => s"file ${f.sha256} ${f.size} ${f.name}") ++ rounds.map(_.line)
+      s"seed $seed", s"world $world", s"arguments $arguments") ++
+      files.map(f => s"file ${f.sha256} ${f.size} ${f.name}") ++ rounds.map(_.line)
     lines.mkString("", "\n", "\nend\n")
   }
 }

@@ -128,8 +128,8 @@ private[caffe] object ProgressChannel {
         val nonce = new Array[Byte](NonceBytes)
         new DataInputStream(socket.getInputStream).readFully(nonce)
         socket.getOutputStream.write(proof(secret, nonce))
-        answer = new BufferedReader(new InputStreamReader(socket.getInputStream, UTF_8), MaxAnswer).readLine()
-        if (answer == null) throw new IOException("it does not know this job")
+        val line = new BufferedReader(new InputStreamReader(socket.getInputStream, UTF_8), MaxAnswer).readLine()
+        answer = Option(line).getOrElse(throw new IOException("it does not know this job"))
         Some(socket)
       } catch {
         case NonFatal(e) =>

@@ -59,7 +59,8 @@ private[caffe] final class RunLog(stage: String, tell: String => Unit) extends S
   /** Of the causes that are told between two starts the one nearest to the origin counts. */
   def failed(text: String, distance: Int): Unit = synchronized {
     if (failure.isEmpty) failedAt = System.nanoTime()
-    if (failure.forall(_.distance > distance)) failure = Some(Cause(text.trim.replaceAll("\\s*\\R\\s*", "; ").take(MaxCause), distance))
+    val line = text.trim.replaceAll("\\s*\\R\\s*", "; ").take(MaxCause)
+    if (failure.forall(_.distance > distance)) failure = Some(Cause(line, distance))
   }
 
   override def onStageSubmitted(event: SparkListenerStageSubmitted): Unit = synchronized {

@@ -16,7 +16,8 @@ private[caffe] final class Submission(sc: SparkContext, job: TrainJob, stage: St
   import Submission._
 
   def run(placement: Placement, rows: RDD[(Int, Array[Byte])]): Seq[WorkerReport] = {
-    val barrier = placement(rows).barrier().mapPartitions(part => Worker.run(job, part)).setName(stage)
+    val own = job // this object does not travel
+    val barrier = placement(rows).barrier().mapPartitions(part => Worker.run(own, part)).setName(stage)
     // The shuffle makes this a map stage: Spark runs a failed barrier map stage again, but never a barrier result stage.
     val results = barrier.map(bytes => (0, bytes)).partitionBy(new HashPartitioner(1)).values.collectAsync()
     val decoded = await(results).map(Results.decode[WorkerReport](_))
@@ -50,8 +51,10 @@ private[caffe] final class Submission(sc: SparkContext, job: TrainJob, stage: St
 
   /** (tasks run now, tasks have run) */
   private def state(results: FutureAction[_]): (Boolean, Boolean) = {
-    val stages = results.jobIds.flatMap(sc.statusTracker.getJobInfo(_)).flatMap(_.stageIds()).flatMap(sc.statusTracker.getStageInfo(_))
-    (stages.exists(_.numActiveTasks() > 0), stages.exists(s => s.numActiveTasks() + s.numCompletedTasks() + s.numFailedTasks() > 0))
+    val ids = results.jobIds.flatMap(sc.statusTracker.getJobInfo(_)).flatMap(_.stageIds())
+    val stages = ids.flatMap(sc.statusTracker.getStageInfo(_))
+    val active = stages.exists(_.numActiveTasks() > 0)
+    (active, active || stages.exists(stage => stage.numCompletedTasks() + stage.numFailedTasks() > 0))
   }
 }
 

@@ -203,7 +203,8 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
   private lazy val arguments: String = {
     val text = Seq(validate, modelPath, conf.snapshotModelFile, conf.snapshotStateFile, conf.resize) ++
       rowSources.map { case (layer, _) => layer.source }
-    val parts = Seq(solver.toByteArray, conf.netParam.toByteArray, conf.testNetParam.toByteArray, text.mkString("\n").getBytes(UTF_8))
+    val messages = Seq(solver.toByteArray, conf.netParam.toByteArray, conf.testNetParam.toByteArray)
+    val parts = messages :+ text.mkString("\n").getBytes(UTF_8)
     Manifest.sha256(parts.map(Manifest.sha256(_)).mkString.getBytes(UTF_8))
   }
 

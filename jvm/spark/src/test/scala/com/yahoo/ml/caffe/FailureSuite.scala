@@ -15,7 +15,7 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
   private val all = sys.env.get("CAFFE_FAILURES").contains("all")
   private val settings = Seq("spark.caffe.checkpointInterval" -> "150ms", "spark.caffe.silence" -> "3s",
     "spark.caffe.timeout" -> "10s", "spark.caffe.recoveryTimeout" -> "25s", "spark.network.timeout" -> "12s",
-    "spark.executor.heartbeatInterval" -> "2s", "spark.stage.maxConsecutiveAttempts" -> "2",
+    "spark.network.timeoutInterval" -> "2s", "spark.executor.heartbeatInterval" -> "2s", "spark.stage.maxConsecutiveAttempts" -> "2",
     "spark.plugins" -> classOf[ExitPlugin].getName, "spark.task.cpus" -> "1", "spark.executor.cores" -> "1",
     "spark.cores.max" -> "2")
   private var session: SparkSession = _

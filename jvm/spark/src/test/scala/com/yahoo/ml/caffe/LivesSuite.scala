@@ -4,11 +4,12 @@ import java.nio.file.{Files, Path, Paths}
 
 import scala.util.Try
 
+/** What a process holds. */
+final case class Usage(residentMegabytes: Long, threads: Int, files: Int)
+
 /** One JVM that trains again and again, as a notebook's does. */
 class LivesSuite extends FaultTest {
-  private final case class Usage(residentMegabytes: Long, threads: Int, files: Int)
-
-  /** What the process holds, Java's garbage and idle threads of pools aside. */
+  /** Java's garbage aside. */
   private def usage(): Usage = {
     System.gc()
     val status = text(Paths.get("/proc/self/status"))
