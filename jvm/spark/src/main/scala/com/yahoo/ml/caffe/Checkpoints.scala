@@ -57,17 +57,15 @@ private[caffe] final class Checkpoints(storage: Storage, model: Path, job: Strin
 private[caffe] object Checkpoints {
   /** Spark property: time between two checkpoints from which a failed run goes on. */
   val Interval = "spark.caffe.checkpointInterval"
-  val Name = "checkpoint"
+  private val Name = "checkpoint"
 
-  def fileName(iteration: Long, kind: String): String = s"${Name}_iter_$iteration.$kind"
+  def baseName(iteration: Long): String = s"${Name}_iter_$iteration"
 
-  private def manifestName(iteration: Long): String = fileName(iteration, "manifest")
+  private def manifestName(iteration: Long): String = baseName(iteration) + Manifest.Suffix
 
   private def prefix(model: Path): String = s".${model.getName}.checkpoints-"
 
-  /** The newest checkpoint or snapshot beside `model` of an unfinished run with these arguments. */
-  def ofArguments(storage: Storage, model: Path, snapshotBase: Path, arguments: String): Option[RestartPoint] = {
-    val bases = storage.folders(model.getParent).filter(_.getName.startsWith(prefix(model))).map(new Path(_, Name))
-    Manifest.newest(storage, bases :+ snapshotBase, _.arguments == arguments)
-  }
+  /** What the checkpoints of all jobs that have left any beside `model` begin with. */
+  def ofAllJobs(storage: Storage, model: Path): Seq[Path] =
+    storage.folders(model.getParent).filter(_.getName.startsWith(prefix(model))).map(new Path(_, Name))
 }

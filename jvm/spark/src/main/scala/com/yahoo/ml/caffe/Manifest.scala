@@ -88,15 +88,19 @@ private[caffe] object Manifest {
   def read(storage: Storage, path: Path): Option[Manifest] =
     if (storage.exists(path)) parse(storage.readText(path)) else None
 
-  /** The newest whole one among the snapshots `base`_iter_N of all `bases` that are wanted; files are read to be sure. */
-  def newest(storage: Storage, bases: Seq[Path], wanted: Manifest => Boolean): Option[RestartPoint] = {
+  /** The newest whole one of `all`; its files are read to be sure. */
+  def newest(storage: Storage, bases: Seq[Path], wanted: Manifest => Boolean): Option[RestartPoint] =
+    all(storage, bases, wanted).find(isWhole(storage, _))
+
+  /** The snapshots `base`_iter_N of all `bases` that are wanted, by their manifests; the newest first. */
+  def all(storage: Storage, bases: Seq[Path], wanted: Manifest => Boolean): Seq[RestartPoint] = {
     val found = for {
       base <- bases
       file <- storage.list(base.getParent)
       if file.getName.startsWith(base.getName + "_iter_") && file.getName.endsWith(Suffix)
       manifest <- Try(read(storage, file)).toOption.flatten.filter(wanted)
     } yield RestartPoint(manifest, file)
-    found.sortBy(-_.manifest.iteration).find(isWhole(storage, _))
+    found.sortBy(-_.manifest.iteration)
   }
 
   private def isWhole(storage: Storage, point: RestartPoint): Boolean = point.manifest.files.zip(point.paths).forall {

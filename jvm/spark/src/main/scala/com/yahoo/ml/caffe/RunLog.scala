@@ -15,6 +15,7 @@ private[caffe] final class RunLog(stage: String, tell: String => Unit) extends S
   private val stages = mutable.Set.empty[Int]
   private val executors = mutable.Set.empty[String] // on which workers were started
   private var context: Option[SparkContext] = None
+  private var resumes = false
   private var failure: Option[Cause] = None
   private var failedAt, reached, newest = -1L
   private var count = 0
@@ -27,9 +28,11 @@ private[caffe] final class RunLog(stage: String, tell: String => Unit) extends S
   /** Iteration of the newest checkpoint or snapshot; -1 where there is none. */
   def saved: Long = synchronized(newest)
 
-  def resumeFrom(iteration: Long): Unit = synchronized { newest = iteration }
-
-  def recoveries: Int = synchronized(count)
+  /** Before the first start: there is an earlier part of this run, with this checkpoint. */
+  def resumeFrom(iteration: Long): Unit = synchronized {
+    newest = iteration
+    resumes = true
+  }
 
   /** False for a line that is not for the driver itself. */
   def line(text: String): Boolean = synchronized {
@@ -42,16 +45,17 @@ private[caffe] final class RunLog(stage: String, tell: String => Unit) extends S
 
   private def restarted(iteration: Long): Unit = {
     val from = if (iteration < 0) "the beginning" else s"iteration $iteration"
-    failure match {
-      case None => if (iteration >= 0) tell(s"Training goes on from $from, where an earlier run was interrupted")
-      case Some(cause) =>
-        val repeated = math.max(0L, reached - math.max(0L, iteration))
-        count += 1
-        TrainingMetrics.recoveries.incrementAndGet()
-        TrainingMetrics.repeatedIterations.addAndGet(repeated)
-        tell(f"Recovery $count%d: ${cause.text}%s; training goes on from $from%s, $repeated%d iteration(s) are repeated, " +
-          f"${(System.nanoTime() - failedAt) / 1e9}%.1f s after the failure")
+    if (resumes && failure.isEmpty) tell(s"Training goes on from $from, where an earlier run was interrupted")
+    else {
+      if (failure.isEmpty) failed("Spark has not said why", Echo)
+      val repeated = math.max(0L, reached - math.max(0L, iteration))
+      count += 1
+      TrainingMetrics.recoveries.incrementAndGet()
+      TrainingMetrics.repeatedIterations.addAndGet(repeated)
+      tell(f"Recovery $count%d: ${failure.get.text}%s; training goes on from $from%s, $repeated%d iteration(s) are repeated, " +
+        f"${(System.nanoTime() - failedAt) / 1e9}%.1f s after the failure")
     }
+    resumes = false
     failure = None
     reached = iteration
   }

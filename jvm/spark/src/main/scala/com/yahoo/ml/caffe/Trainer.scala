@@ -67,22 +67,27 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
   }
 
   /** What an interrupted run with these arguments left, if it is wanted; Left where it left nothing to do. */
-  private def start(): Either[Manifest, Start] = if (returnsModel) Right(startAt(None)) else {
-    val model = modelPath
-    val finished = Manifest.read(storage, model.suffix(Manifest.Suffix)).filter(m => m.finished && m.arguments == arguments)
-    if (conf.isResumed && finished.isDefined && storage.exists(model)) Left(finished.get)
+  private def start(): Either[Manifest, Start] =
+    if (returnsModel) Right(startAt(None))
     else {
-      val found = Checkpoints.ofArguments(storage, model, snapshotBase(model, solver), arguments)
-        .filterNot(point => finished.exists(_.job == point.manifest.job))
-      if (conf.isResumed) found.foreach(point => requireSameWorkers(point.manifest))
-      else found.filter(_.path.getName.startsWith(Checkpoints.Name)).foreach { point =>
-        println(s"${point.path.getParent} has a checkpoint of an interrupted run with these arguments; -resume would go on " +
-          s"from its iteration ${point.manifest.iteration}. Remove the folder if it is not wanted")
+      val model = modelPath
+      val finished = Manifest.read(storage, model.suffix(Manifest.Suffix))
+        .filter(manifest => manifest.finished && manifest.arguments == arguments)
+      def interrupted(manifest: Manifest) = manifest.arguments == arguments && !finished.exists(_.job == manifest.job)
+      val checkpoints = Checkpoints.ofAllJobs(storage, model)
+      if (!conf.isResumed) {
+        Manifest.all(storage, checkpoints, interrupted).headOption.foreach { point =>
+          println(s"${point.path.getParent} has a checkpoint of an interrupted run with these arguments; -resume would go on " +
+            s"from its iteration ${point.manifest.iteration}. Remove the folder if it is not wanted")
+        }
+        Right(startAt(None))
+      } else finished.filter(_ => storage.exists(model)).toLeft {
+        val found = Manifest.newest(storage, checkpoints :+ snapshotBase(model, solver), interrupted)
+        if (found.isEmpty) println(s"-resume: there is nothing to go on from beside $model; training starts")
+        found.foreach(point => requireSameWorkers(point.manifest))
+        startAt(found)
       }
-      if (conf.isResumed && found.isEmpty) println(s"-resume: there is nothing to go on from beside $model; training starts")
-      Right(startAt(found.filter(_ => conf.isResumed)))
     }
-  }
 
   private def startAt(point: Option[RestartPoint]): Start = {
     val seed = point.map(_.manifest.seed).orElse(Some(solver.getRandomSeed).filter(_ >= 0)).getOrElse {
@@ -109,7 +114,7 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
     while (reports.isEmpty) {
       val saved = runLog.saved
       try {
-        val (executors, placement) = place(restart > 0, stalled, tell)
+        val (executors, placement) = if (restart == 0 && begin.point.isEmpty) placeAtStart() else placeAgain(stalled, tell)
         reports = Some(submit(begin, job(executors * conf.devices, placement, restart), placement))
       } catch {
         case e: Exception if Submission.isRecoverable(e) && !sc.isStopped =>
@@ -128,23 +133,22 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
   private def givenUp(error: Exception, tries: Int): Exception = new CaffeException(
     s"training failed $tries times in a row without getting further, the last time with: ${Failures.oneLine(error)}", error)
 
-  /** (executors, where on them). After a failure executors may come back, or, if that is allowed, stay away. */
-  private def place(again: Boolean, stalled: Boolean, tell: String => Unit): (Int, Placement) = {
+  /** (executors, where on them) */
+  private def placeAtStart(): (Int, Placement) = (conf.clusterSize, Cluster.place(sc, conf.clusterSize, conf.devices))
+
+  /** After a failure executors may come back, or, if that is allowed, stay away. */
+  private def placeAgain(stalled: Boolean, tell: String => Unit): (Int, Placement) = {
     val wanted = conf.clusterSize
-    val executors =
-      if (!again && !conf.isElastic) wanted
-      else {
-        val seconds = if (stalled) 0 else if (again) Cluster.recoveryTimeoutSeconds(sc) else Cluster.startTimeoutSeconds(sc)
-        val found = Cluster.awaitExecutors(sc, wanted, seconds)
-        if (found >= wanted) wanted
-        else if (conf.isElastic && found > 0) {
-          tell(s"Training goes on with $found of $wanted executors (-elastic)")
-          found
-        } else throw new IllegalStateException(s"training needs $wanted executors, but after " +
-          s"${Cluster.recoveryTimeoutSeconds(sc)} s Spark has only $found; start more and go on with -resume, or give -elastic " +
-          "to go on with fewer")
+    val seconds = if (stalled) 0 else Cluster.recoveryTimeoutSeconds(sc)
+    val found = math.min(wanted, Cluster.awaitExecutors(sc, wanted, seconds))
+    if (found < wanted) {
+      if (!conf.isElastic || found == 0) {
+        throw new IllegalStateException(s"training needs $wanted executors, but after ${Cluster.recoveryTimeoutSeconds(sc)} s " +
+          s"Spark has only $found; start more and go on with -resume, or give -elastic to go on with fewer")
       }
-    (executors, Cluster.place(sc, executors, conf.devices))
+      tell(s"Training goes on with $found of $wanted executors (-elastic)")
+    }
+    (found, Cluster.place(sc, found, conf.devices))
   }
 
   private def submit(begin: Start, job: TrainJob, placement: Placement): Seq[WorkerReport] = {

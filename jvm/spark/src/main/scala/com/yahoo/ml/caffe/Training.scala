@@ -53,10 +53,7 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
       if (going && validates(iteration)) validate(iteration)
       uploads.finish()
       val model = if (first) writeModel(iteration) else None
-      if (first && !job.returnsModel) {
-        checkpoints.delete()
-        storage.removeTemporary(new Path(job.model).getParent)
-      }
+      if (first && !job.returnsModel) cleanUp()
       WorkerReport(rank, where, iteration - begin, totals.records, totals.seconds, totals.dataSeconds,
         totals.communicationSeconds, if (first) rounds.toSeq else Nil, points.toSeq, atStart.max(ProcessMemory.now()), model)
     } finally uploads.close()
@@ -73,7 +70,7 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
     val done = solver.step(until - iteration)
     totals = Totals(totals.records + done.records, totals.seconds + done.seconds, totals.dataSeconds + done.dataSeconds,
       totals.communicationSeconds + done.communicationSeconds)
-    TrainingMetrics.waited(done)
+    TrainingMetrics.waited(done.dataSeconds, done.communicationSeconds)
     if (isDue(done.iteration, display) || done.iteration == end && display > 0) report(done)
     done.iteration
   }
@@ -128,58 +125,64 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
 
   private def save(iteration: Long, uploads: Uploads): Unit = {
     progress.send(RunLog.At + iteration)
+    val checkpointDue = job.checkpointMillis > 0 && System.nanoTime() - saved > job.checkpointMillis * 1000000L
     if (isDue(iteration, snapshotEvery)) snapshot(iteration, uploads)
-    else if (job.checkpointMillis > 0 && iteration < end && uploads.isFree &&
-      System.nanoTime() - saved > job.checkpointMillis * 1000000L) checkpoint(iteration, uploads)
+    else if (checkpointDue && iteration < end && uploads.isFree) checkpoint(iteration, uploads)
+  }
+
+  /** Rank 0 writes to its own disk, and goes on training while the files travel. */
+  private def snapshot(iteration: Long, uploads: Uploads): Unit = {
+    uploads.finish()
+    val base = new Path(s"${job.snapshotBase}_iter_$iteration")
+    val files = writeLocally(base.getName, model => Training.plainName(new Path(base.getParent, model)))
+    val roundsSoFar = rounds.toSeq
+    uploads.start { () =>
+      val described = files.map { file =>
+        storage.publish(file, new Path(base.getParent, file.getFileName.toString))
+        Manifest.describe(file, file.getFileName.toString)
+      }
+      storage.writeText(manifest(iteration, finished = false, described, roundsSoFar).text, base.suffix(Manifest.Suffix))
+      files.foreach(Files.delete)
+      progress.send(RunLog.Saved + iteration)
+    }
   }
 
   /** A failure costs nothing but the checkpoint. */
   private def checkpoint(iteration: Long, uploads: Uploads): Unit = {
-    saved = System.nanoTime()
-    val files = Seq("caffemodel", "solverstate").map(kind => folder.resolve(Checkpoints.fileName(iteration, kind)))
-    val best = folder.resolve(Checkpoints.fileName(iteration, "best"))
+    uploads.finish()
+    val name = Checkpoints.baseName(iteration)
     def tolerated(body: => Unit): Unit =
       try body
       catch {
         case NonFatal(e) =>
-          (files :+ best).foreach(Files.deleteIfExists(_))
-          progress.send(s"The checkpoint of iteration $iteration could not be written, training goes on: ${Failures.describe(e)}")
+          localFiles(name).foreach(Files.deleteIfExists(_))
+          progress.send(s"The checkpoint of iteration $iteration could not be written, training goes on: " +
+            Failures.describe(e))
       }
     tolerated {
-      solver.snapshot(files(0).toString, files(1).toString, files(0).getFileName.toString)
-      if (Files.exists(bestModel)) Files.copy(bestModel, best)
-      val all = (files :+ best).filter(Files.exists(_))
+      val files = writeLocally(name, model => model)
       val roundsSoFar = rounds.toSeq
       uploads.start { () =>
         tolerated {
-          checkpoints.write(all, described => manifest(iteration, finished = false, described, roundsSoFar))
-          all.foreach(Files.delete)
+          checkpoints.write(files, described => manifest(iteration, finished = false, described, roundsSoFar))
+          files.foreach(Files.delete)
           progress.send(RunLog.Saved + iteration)
         }
       }
     }
   }
 
-  /** Rank 0 writes to its own disk, and goes on training while the files travel. */
-  private def snapshot(iteration: Long, uploads: Uploads): Unit = {
-    uploads.finish()
+  /** Model, state and the best model of a snapshot. */
+  private def localFiles(name: String): Seq[LocalPath] = Seq("caffemodel", "solverstate", "best.caffemodel")
+    .map(kind => folder.resolve(s"$name.$kind${Training.suffix(parameter)}"))
+
+  /** Those of them that there are; `learnedNet`: what the state calls the model, by its file's name. */
+  private def writeLocally(name: String, learnedNet: String => String): Seq[LocalPath] = {
     saved = System.nanoTime()
-    val base = new Path(s"${job.snapshotBase}_iter_$iteration")
-    val suffix = Training.suffix(parameter)
-    val model = base.suffix(s".caffemodel$suffix")
-    val state = base.suffix(s".solverstate$suffix")
-    val localModel = folder.resolve(model.getName)
-    val localState = folder.resolve(state.getName)
-    solver.snapshot(localModel.toString, localState.toString, Training.plainName(model))
-    val roundsSoFar = rounds.toSeq
-    uploads.start { () =>
-      storage.publish(localModel, model)
-      storage.publish(localState, state)
-      val files = Seq(Manifest.describe(localModel, model.getName), Manifest.describe(localState, state.getName))
-      storage.writeText(manifest(iteration, finished = false, files, roundsSoFar).text, base.suffix(Manifest.Suffix))
-      Seq(localModel, localState).foreach(Files.delete)
-      progress.send(RunLog.Saved + iteration)
-    }
+    val files @ Seq(model, state, best) = localFiles(name)
+    solver.snapshot(model.toString, state.toString, learnedNet(model.getFileName.toString))
+    if (Files.exists(bestModel)) Files.copy(bestModel, best)
+    files.filter(Files.exists(_))
   }
 
   /** The weights of the best validation round, if training may stop early; else the last ones. To a file, or as the result. */
@@ -196,6 +199,15 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
       None
     }
   }
+
+  /** The model is there: whatever cannot be removed now does no harm. */
+  private def cleanUp(): Unit =
+    try {
+      checkpoints.delete()
+      storage.removeTemporary(new Path(job.model).getParent)
+    } catch {
+      case NonFatal(e) => progress.send(s"Checkpoints beside ${job.model} could not be removed: ${Failures.describe(e)}")
+    }
 
   private def manifest(iteration: Long, finished: Boolean, files: Seq[ManifestFile], rounds: Seq[Round]): Manifest = {
     val before = earlier.fold(begin * perIteration)(_.position)

@@ -4,7 +4,6 @@ import java.util.concurrent.atomic.AtomicLong
 import java.util.{Map => JavaMap}
 
 import com.codahale.metrics.{Gauge, MetricRegistry}
-import com.yahoo.ml.caffe.engine.Progress
 import org.apache.spark.SparkContext
 import org.apache.spark.api.plugin.{DriverPlugin, ExecutorPlugin, PluginContext, SparkPlugin}
 
@@ -43,9 +42,9 @@ private[caffe] object TrainingMetrics {
   private val dataNanos, workerNanos = new AtomicLong
 
   /** On an executor: its workers' waiting, since the executor began. */
-  def waited(done: Progress): Unit = {
-    dataNanos.addAndGet((done.dataSeconds * 1e9).toLong)
-    workerNanos.addAndGet((done.communicationSeconds * 1e9).toLong)
+  def waited(dataSeconds: Double, workerSeconds: Double): Unit = {
+    dataNanos.addAndGet((dataSeconds * 1e9).toLong)
+    workerNanos.addAndGet((workerSeconds * 1e9).toLong)
   }
 
   def register(registry: MetricRegistry): Unit = {

@@ -34,7 +34,8 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
     val places = gather(executorId +: restart.fold(encode, point => Seq("ok", point)))
     failureOf(places.map(_.tail)) match {
       case Some(failure) => Left(failure)
-      case None if places.head.last == Done => Right(WorkerReport(rank, where, 0, 0, 0, 0, 0, finishedRounds, Nil, ProcessMemory.now()))
+      case None if places.head.last == Done =>
+        Right(WorkerReport(rank, where, 0, 0, 0, 0, 0, finishedRounds, Nil, ProcessMemory.now()))
       case None => train(places.head.last, ranksHere = places.count(_.head == executorId))
     }
   } finally progress.close()

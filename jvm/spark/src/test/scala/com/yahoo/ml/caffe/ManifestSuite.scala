@@ -52,19 +52,20 @@ class ManifestSuite extends SparkTest {
       val model = path(folder, "out/m")
       val (mine, other) = (new Checkpoints(storage, model, "mine"), new Checkpoints(storage, model, "other"))
       def put(to: Checkpoints, job: String, iteration: Long): Unit = {
-        val file = write(folder.resolve(Checkpoints.fileName(iteration, "caffemodel")), s"$iteration")
+        val file = write(folder.resolve(Checkpoints.baseName(iteration) + ".caffemodel"), s"$iteration")
         to.write(Seq(file), files => manifest(job, iteration, files: _*))
       }
-      def names(job: String) = Files.list(folder.resolve(s"out/.m.checkpoints-$job")).toArray.map(_.toString.split('/').last).sorted.toSeq
+      def names(job: String) =
+        Files.list(folder.resolve(s"out/.m.checkpoints-$job")).toArray.map(_.toString.split('/').last).sorted.toSeq
       put(mine, "mine", 10)
       put(other, "other", 30)
       put(mine, "mine", 20)
       assert(names("mine") == Seq("checkpoint_iter_20.caffemodel", "checkpoint_iter_20.manifest"))
-      val missing = folder.resolve(Checkpoints.fileName(25, "caffemodel"))
+      val missing = folder.resolve(Checkpoints.baseName(25) + ".caffemodel")
       intercept[java.io.IOException](mine.write(Seq(missing), files => manifest("mine", 25, files: _*)))
       assert(mine.newest(path(folder, "out/l")).map(_.manifest.iteration).contains(20L))
-      val found = Checkpoints.ofArguments(storage, model, path(folder, "out/l"), "args")
-      assert(found.map(_.manifest.job).contains("other"))
+      assert(Manifest.all(storage, Checkpoints.ofAllJobs(storage, model), _.arguments == "args").map(_.manifest.job) ==
+        Seq("other", "mine"))
       mine.delete()
       assert(mine.newest(path(folder, "out/l")).isEmpty && names("other").length == 2)
     }

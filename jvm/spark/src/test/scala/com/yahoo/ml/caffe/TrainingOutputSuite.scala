@@ -23,6 +23,10 @@ class TrainingOutputSuite extends AnyFunSuite {
     TrainingMetrics.current = Some(point)
     assert(value("iteration") == 40 && value("loss") == 0.25 && value("images_per_second") == 1234.5)
     assert(value("waiting_for_data") == 0.01 && value("waiting_for_workers") == 0.2)
+    val before = (value("waiting_for_data_seconds"), value("waiting_for_workers_seconds"))
+    TrainingMetrics.waited(0.5, 2)
+    assert(math.abs(value("waiting_for_data_seconds") - before._1 - 0.5) < 1e-6)
+    assert(math.abs(value("waiting_for_workers_seconds") - before._2 - 2) < 1e-6)
   }
 
   private def verdicts(rule: StoppingRule, values: Double*): Seq[StoppingRule.Verdict] =
