@@ -45,5 +45,5 @@ run "spark://127.0.0.1:$PORT" || code=1
 
 echo "| cluster | failure | noticed after | ended after |"
 echo "|---|---|---|---|"
-sort "$times" | awk -F'\t' '{ printf "| %s | %s | %s s | %s s |\n", $1, $2, $3, $4 }'
+sort "$times" | awk -F'\t' '{ printf "| %s | %s | %s | %s |\n", $1, $2, $3, $4 }'
 exit $code

@@ -1,6 +1,6 @@
 package com.yahoo.ml.caffe
 
-import java.nio.file.{Files, Path, Paths, StandardOpenOption}
+import java.nio.file.{Files, Path, Paths}
 
 import org.apache.spark.SparkContext
 import org.apache.spark.sql.SparkSession
@@ -15,9 +15,9 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
   private val all = sys.env.get("CAFFE_FAILURES").contains("all")
   private val settings = Seq("spark.caffe.checkpointInterval" -> "150ms", "spark.caffe.silence" -> "3s",
     "spark.caffe.timeout" -> "10s", "spark.caffe.recoveryTimeout" -> "25s", "spark.network.timeout" -> "12s",
-    "spark.network.timeoutInterval" -> "2s", "spark.executor.heartbeatInterval" -> "2s", "spark.stage.maxConsecutiveAttempts" -> "2",
-    "spark.plugins" -> classOf[ExitPlugin].getName, "spark.task.cpus" -> "1", "spark.executor.cores" -> "1",
-    "spark.cores.max" -> "2")
+    "spark.network.timeoutInterval" -> "2s", "spark.executor.heartbeatInterval" -> "2s",
+    "spark.stage.maxConsecutiveAttempts" -> "2", "spark.plugins" -> classOf[ExitPlugin].getName, "spark.task.cpus" -> "1",
+    "spark.executor.cores" -> "1", "spark.cores.max" -> "2")
   private var session: SparkSession = _
   private val listener = new FaultListener
   private def sc: SparkContext = session.sparkContext
@@ -61,14 +61,7 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
     assert(names(folder.resolve("out")) == Set("m", "m.manifest", ".m.checkpoints-other"))
     assert(text(stranger) == "not this job's")
     assert(!sc.isStopped && sc.parallelize(1 to 4).sum() == 10)
-    record(name, (listener.firstFailure - at) / 1e9, since(at), line.head)
-  }
-
-  private def record(name: String, noticed: Double, ended: Double, line: String): Unit = {
-    info(f"$name%s: noticed after $noticed%.1f s, ended after $ended%.1f s: $line%s")
-    sys.env.get("CAFFE_FAILURE_TIMES").foreach { file =>
-      Files.write(Paths.get(file), f"$master%s\t$name%s\t$noticed%.1f\t$ended%.1f\t$line%s%n".getBytes, StandardOpenOption.CREATE, StandardOpenOption.APPEND)
-    }
+    record(master, name, Some((listener.firstFailure - at) / 1e9), since(at), line.head)
   }
 
   test("kill -9 of an executor") {
@@ -135,7 +128,7 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
     scratch { folder =>
       val error = intercept[Exception](within(60)(train(sc, smallSolver(folder), Paths.get("/proc/m"))))
       assert(error.getMessage.contains("file:/proc/m cannot be written from host"), error)
-      record("folder cannot be written", since(started), since(started), error.getMessage)
+      record(master, "folder cannot be written", Some(since(started)), since(started), error.getMessage)
     }
   }
 
@@ -160,7 +153,8 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
 
   test("a disk without room for a snapshot: one sentence, and nothing incomplete stays") {
     onSmallDisk(200 << 10) { (folder, disk) =>
-      val error = intercept[Exception](within(120)(train(sc, smallSolver(folder, Iterations, "snapshot: 500"), disk.resolve("m"))))
+      val solver = smallSolver(folder, Iterations, "snapshot: 500")
+      val error = intercept[Exception](within(120)(train(sc, solver, disk.resolve("m"))))
       assert(error.getMessage.contains("cannot be written from host") && error.getMessage.contains("No space left"), error)
       assert(names(disk).subsetOf(Set("l_iter_500.caffemodel")), names(disk))
     }

@@ -1,7 +1,10 @@
 package com.yahoo.ml.caffe
 
 import java.io.{ByteArrayOutputStream, PrintStream}
+import java.nio.charset.StandardCharsets.UTF_8
+import java.nio.file.StandardOpenOption.{APPEND, CREATE}
 import java.nio.file.{Files, Path, Paths}
+import java.util.Locale
 import java.util.concurrent.TimeUnit.NANOSECONDS
 
 import org.apache.spark.SparkContext
@@ -54,21 +57,26 @@ class FaultListener extends SparkListener {
 abstract class FaultTest extends SparkTest {
   protected val Iterations = 6000
 
-  protected def smallNet(folder: Path): Path = write(folder.resolve("small.prototxt"),
+  protected def smallNet(folder: Path, hidden: Int): Path = write(folder.resolve("small.prototxt"),
     s"""name: "small"
-       |layer { name: "mnist" type: "Data" top: "data" top: "label" data_param { source: "$folder/digits_train_lmdb" batch_size: 8 backend: LMDB } transform_param { scale: 0.00390625 } }
-       |layer { name: "ip1" type: "InnerProduct" bottom: "data" top: "ip1" inner_product_param { num_output: 32 weight_filler { type: "xavier" } } }
+       |layer { name: "mnist" type: "Data" top: "data" top: "label" transform_param { scale: 0.00390625 }
+       |  data_param { source: "$folder/digits_train_lmdb" batch_size: 8 backend: LMDB } }
+       |layer { name: "ip1" type: "InnerProduct" bottom: "data" top: "ip1"
+       |  inner_product_param { num_output: $hidden weight_filler { type: "xavier" } } }
        |layer { name: "relu" type: "ReLU" bottom: "ip1" top: "ip1" }
        |layer { name: "drop" type: "Dropout" bottom: "ip1" top: "ip1" dropout_param { dropout_ratio: 0.3 } }
-       |layer { name: "ip2" type: "InnerProduct" bottom: "ip1" top: "ip2" inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
+       |layer { name: "ip2" type: "InnerProduct" bottom: "ip1" top: "ip2"
+       |  inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
        |layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: "loss" }
+       |layer { name: "accuracy" type: "Accuracy" bottom: "ip2" bottom: "label" top: "accuracy" include { phase: TEST } }
        |""".stripMargin)
 
-  protected def smallSolver(folder: Path, iterations: Int = Iterations, more: String = ""): Path = {
-    smallNet(folder)
+  protected def smallSolver(folder: Path, iterations: Int = Iterations, more: String = "", hidden: Int = 32): Path = {
+    smallNet(folder, hidden)
     write(folder.resolve(s"small-${math.abs(more.hashCode)}-$iterations.prototxt"),
-      s"""net: "small.prototxt" type: "Adam" base_lr: 0.0005 momentum: 0.9 momentum2: 0.999 lr_policy: "fixed"
+      s"""net: "small.prototxt" type: "Adam" momentum: 0.9 momentum2: 0.999 lr_policy: "fixed"
          |max_iter: $iterations random_seed: 7 snapshot_prefix: "l" $more
+         |${if (more.contains("base_lr")) "" else "base_lr: 0.0005"}
          |""".stripMargin)
   }
 
@@ -79,7 +87,9 @@ abstract class FaultTest extends SparkTest {
     val printed = new ByteArrayOutputStream
     Console.withOut(new PrintStream(printed, true)) {
       val conf = new Config(sc, args.toArray)
-      new CaffeOnSpark(sc).train(DataSource.getSource(conf, true))
+      val Seq(training, validation) = Seq(true, false).map(DataSource.getSource(conf, _).asInstanceOf[DataSource[Any, Any]])
+      if (conf.solverParameter.getTestInterval == 0) new CaffeOnSpark(sc).train(training)
+      else new CaffeOnSpark(sc).trainWithValidation(training, validation).unpersist()
     }
     (Files.readAllBytes(out), printed.toString)
   }
@@ -99,6 +109,10 @@ abstract class FaultTest extends SparkTest {
         .flatMap(folder => names(out.resolveSibling(folder))).filter(_.endsWith(".manifest"))
       manifests.exists(_.stripSuffix(".manifest").split('_').last.toLong >= after)
     }
+    when(reached)(disturb)
+  }
+
+  protected def when(reached: => Boolean)(disturb: => Unit): Thread = {
     val thread = new Thread(() => {
       try {
         while (!reached) Thread.sleep(5)
@@ -112,6 +126,14 @@ abstract class FaultTest extends SparkTest {
 
   protected def signal(name: String, pid: Long): Unit =
     assert(new ProcessBuilder("kill", s"-$name", pid.toString).inheritIO().start().waitFor() == 0)
+
+  /** In the test's report and, for ci/failure_matrix.sh, in its table. */
+  protected def record(master: String, name: String, noticed: Option[Double], ended: Double, line: String): Unit = {
+    def seconds(time: Double): String = String.format(Locale.ROOT, "%.1f s", Double.box(time))
+    val row = Seq(master, name, noticed.fold("")(seconds), seconds(ended), line).mkString("", "\t", "\n")
+    info(row.trim)
+    sys.env.get("CAFFE_FAILURE_TIMES").foreach(file => Files.write(Paths.get(file), row.getBytes(UTF_8), CREATE, APPEND))
+  }
 
   protected def since(start: Long): Double = NANOSECONDS.toMillis(System.nanoTime() - start) / 1000.0
 }

@@ -1,29 +1,35 @@
 package com.yahoo.ml.caffe
 
-import java.nio.file.{Files, Path, Paths}
+import java.nio.file.Paths
 
-import scala.util.Try
+import scala.concurrent.ExecutionContext.Implicits.global
+import scala.concurrent.duration._
+import scala.concurrent.{Await, Future, blocking}
 
-/** What a process holds. */
-final case class Usage(residentMegabytes: Long, threads: Int, files: Int)
+/** What a process holds beside Java's heap. */
+final case class Usage(nativeMegabytes: Long, threads: Int, files: Int)
 
 /** One JVM that trains again and again, as a notebook's does. */
 class LivesSuite extends FaultTest {
-  /** Java's garbage aside. */
+  private val mapping = "([0-9a-f]+)-[0-9a-f]+ .*".r
+  private val anonymous = "Anonymous: +(\\d+) kB".r
+
   private def usage(): Usage = {
     System.gc()
-    val status = text(Paths.get("/proc/self/status"))
-    def field(name: String): Long = s"(?m)^$name:\\s+(\\d+)".r.findFirstMatchIn(status).get.group(1).toLong
-    Usage(field("RssAnon") >> 10, field("Threads").toInt, Try(Files.list(Paths.get("/proc/self/fd"))).map { all =>
-      try all.count().toInt
-      finally all.close()
-    }.get)
+    var (begin, kilobytes) = (0L, 0L)
+    text(Paths.get("/proc/self/smaps")).linesIterator.foreach {
+      case mapping(address) => begin = java.lang.Long.parseUnsignedLong(address, 16)
+      // Java's heap of 1 GB has pointers of four bytes, so it lies below 4 GB, and nothing else does.
+      case anonymous(size) if begin >= (1L << 32) => kilobytes += size.toLong
+      case _ =>
+    }
+    Usage(kilobytes >> 10, names(Paths.get("/proc/self/task")).size, names(Paths.get("/proc/self/fd")).size)
   }
 
   test("fifty trainings: memory, threads and open files stay where they are") {
     withSpark("local[2]") { session =>
       scratch { folder =>
-        val solver = smallSolver(folder, 20)
+        val solver = smallSolver(folder, 20, hidden = 4096) // with its history some megabytes
         def some(count: Int): Usage = {
           for (_ <- 1 to count) within(60)(train(session.sparkContext, solver, folder.resolve("out/m")))
           usage()
@@ -33,7 +39,7 @@ class LivesSuite extends FaultTest {
         info(s"after 15 trainings: $early, after 50: $late")
         assert(late.threads <= early.threads + 4, s"$early $late")
         assert(late.files <= early.files + 4, s"$early $late")
-        assert(late.residentMegabytes <= early.residentMegabytes + 64, s"$early $late")
+        assert(late.nativeMegabytes <= early.nativeMegabytes + 64, s"$early $late")
         assert(names(folder.resolve("out")) == Set("m", "m.manifest"))
       }
     }
@@ -43,21 +49,15 @@ class LivesSuite extends FaultTest {
     scratch { folder =>
       val solver = smallSolver(folder, 300)
       def once(name: String, sizes: Seq[Int]): Seq[Seq[Byte]] = withSpark("local[4]") { session =>
-        val models = new java.util.concurrent.ConcurrentHashMap[Int, Seq[Byte]]
-        val threads = sizes.map { size =>
-          val thread = new Thread(() => {
-            val out = folder.resolve(s"$name/m$size")
-            models.put(size, train(session.sparkContext, solver, out, "-clusterSize", size.toString)._1.toSeq)
-          })
-          thread.start()
-          thread
+        val models = Future.traverse(sizes) { size =>
+          val out = folder.resolve(s"$name/m$size")
+          Future(blocking(train(session.sparkContext, solver, out, "-clusterSize", size.toString)._1.toSeq))
         }
-        threads.foreach(_.join(120000))
-        sizes.map(models.get(_))
+        Await.result(models, 120.seconds)
       }
       val Seq(two) = once("first", Seq(2))
       val Seq(one) = once("second", Seq(1))
-      assert(two != null && one != null && two != one)
+      assert(two != one)
       assert(once("third", Seq(1, 2)) == Seq(one, two))
       assert(once("first", Seq(2)) == Seq(two)) // into the same folder
     }
