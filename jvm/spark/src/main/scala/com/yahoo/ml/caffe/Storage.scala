@@ -6,12 +6,16 @@ import java.nio.charset.StandardCharsets.UTF_8
 import java.nio.file.{Files, Paths, Path => LocalPath}
 import java.time.Duration
 import java.util.UUID
+import java.util.concurrent.TimeUnit
 
 import com.yahoo.ml.caffe.engine.InUse
 import org.apache.hadoop.conf.Configuration
-import org.apache.hadoop.fs.{FSDataOutputStream, FileContext, FileStatus, FileSystem, LocalFileSystem, Options, Path, UnsupportedFileSystemException}
+import org.apache.hadoop.fs._
+import org.apache.hadoop.security.AccessControlException
 import org.apache.spark.SparkEnv
+import org.slf4j.LoggerFactory
 
+import scala.util.Try
 import scala.util.control.NonFatal
 
 /**
@@ -19,7 +23,7 @@ import scala.util.control.NonFatal
  * rename.
  */
 private[caffe] final class Storage(configuration: Configuration, owner: String = "") {
-  import Storage.host
+  import Storage._
 
   private def fileSystem(path: Path): FileSystem = path.getFileSystem(configuration) match {
     case local: LocalFileSystem => local.getRawFileSystem // no .crc files beside the user's
@@ -43,11 +47,12 @@ private[caffe] final class Storage(configuration: Configuration, owner: String =
   /** The file of this host that a path names, if it names one. */
   def local(path: Path): Option[LocalPath] =
     if (fileSystem(path).getUri.getScheme == "file") Some(Paths.get(path.toUri.getPath)) else None
+
   def folders(folder: Path): Seq[Path] =
     try fileSystem(folder).listStatus(folder).filter(_.isDirectory).map(_.getPath).toSeq
     catch { case _: FileNotFoundException => Nil }
 
-  def sha256(path: Path): String = Manifest.sha256(fileSystem(path).open(path))
+  def sha256(path: Path): String = Manifest.sha256(open(path))
 
   /** A local file with the content of `path`: itself where it is local, else a copy in `folder`. */
   def fetch(path: Path, folder: LocalPath, what: String): LocalPath = {
@@ -110,19 +115,34 @@ private[caffe] final class Storage(configuration: Configuration, owner: String =
   private def write(target: Path)(fill: Path => Unit): Unit = {
     val fs = fileSystem(target)
     val temporary = new Path(target.getParent, s".${target.getName}.$owner.${UUID.randomUUID()}.tmp")
-    try {
-      if (fs.exists(target) && fs.getFileStatus(target).isDirectory) throw new IOException(s"$target is a folder, not a file")
+    try patiently(target) {
+      if (fs.exists(target) && fs.getFileStatus(target).isDirectory) {
+        throw new FileAlreadyExistsException(s"$target is a folder, not a file")
+      }
       fs.mkdirs(target.getParent)
       fill(temporary)
       rename(fs, temporary, target)
     } catch {
-      case NonFatal(e) =>
-        fs.delete(temporary, false)
-        throw new IOException(s"$target cannot be written from host $host: ${e.getMessage}", e)
-      case e: InterruptedException =>
-        fs.delete(temporary, false)
-        throw e
+      case e: Throwable =>
+        Try(fs.delete(temporary, false))
+        throw if (NonFatal(e)) new IOException(s"$target cannot be written from host $host: ${e.getMessage}", e) else e
     }
+  }
+
+  /** A file system over the network may be away for a while: `body` is tried again, unless the answer was a clear no. */
+  def patiently[A](path: Path)(body: => A): A = {
+    val deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PatienceSeconds)
+    def comesBack(e: IOException): Boolean = local(path).isEmpty && !isRefusal(e) && System.nanoTime() < deadline
+    var result: Option[A] = None
+    while (result.isEmpty) {
+      try result = Some(body)
+      catch {
+        case e: IOException if comesBack(e) =>
+          log.warn(s"$path: ${Failures.describe(e)}; trying again")
+          Thread.sleep(PauseMillis)
+      }
+    }
+    result.get
   }
 
   /** What a killed process of this owner was just writing into a folder. */
@@ -164,7 +184,16 @@ private[caffe] final class Storage(configuration: Configuration, owner: String =
 }
 
 private[caffe] object Storage {
+  private val PatienceSeconds = 60L
+  private val PauseMillis = 500L
+  private val log = LoggerFactory.getLogger(classOf[Storage])
   private val scheme = "^([A-Za-z][A-Za-z0-9+.-]+):.*".r
+
+  private def isRefusal(error: IOException): Boolean = error match {
+    case _: AccessControlException | _: ClusterStorageCapacityExceededException | _: FileAlreadyExistsException |
+        _: FileNotFoundException | _: ParentNotDirectoryException => true
+    case _ => false
+  }
 
   lazy val host: String = InetAddress.getLocalHost.getHostName
 

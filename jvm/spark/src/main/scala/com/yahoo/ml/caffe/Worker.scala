@@ -30,7 +30,9 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
   private val progress = new ProgressChannel.Client(if (rank == 0) job.progress else None, job.secret)
 
   def run(): Either[Failure, WorkerReport] = try {
-    val restart = if (rank == 0 && resumes) attempt(restartPoint()) else Right(Fresh)
+    val restart =
+      if (rank == 0 && resumes) attempt(storage.patiently(new Path(job.model))(restartPoint()))
+      else Right(Fresh)
     val places = gather(executorId +: restart.fold(encode, point => Seq("ok", point)))
     failureOf(places.map(_.tail)) match {
       case Some(failure) => Left(failure)

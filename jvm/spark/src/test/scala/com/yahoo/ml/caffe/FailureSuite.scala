@@ -18,13 +18,16 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
     "spark.network.timeoutInterval" -> "2s", "spark.executor.heartbeatInterval" -> "2s",
     "spark.stage.maxConsecutiveAttempts" -> "2", "spark.plugins" -> classOf[ExitPlugin].getName, "spark.task.cpus" -> "1",
     "spark.executor.cores" -> "1", "spark.cores.max" -> "2")
+  private lazy val remote = Files.createTempDirectory("caffe-test-remote-")
+  private lazy val remoteIsAway = remote.resolve("away")
   private var session: SparkSession = _
   private val listener = new FaultListener
   private def sc: SparkContext = session.sparkContext
 
   override def withFixture(test: NoArgTest): org.scalatest.Outcome = {
     if (session == null) {
-      session = startCluster(master, settings: _*)
+      val files = RemoteFileSystem.settings(remote.resolve("log").toString) :+ ("fs.remote.away" -> remoteIsAway.toString)
+      session = startCluster(master, settings ++ files.map { case (key, value) => s"spark.hadoop.$key" -> value }: _*)
       sc.addSparkListener(listener)
     }
     assert(within(60)(Cluster.awaitExecutors(sc, 2, 60)) == 2)
@@ -33,7 +36,10 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
 
   override def afterAll(): Unit =
     try if (session != null) within(60)(session.stop())
-    finally super.afterAll()
+    finally {
+      Storage.delete(remote)
+      super.afterAll()
+    }
 
   private lazy val undisturbed: Array[Byte] = {
     var model: Array[Byte] = null
@@ -157,6 +163,27 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
       val error = intercept[Exception](within(120)(train(sc, solver, disk.resolve("m"))))
       assert(error.getMessage.contains("cannot be written from host") && error.getMessage.contains("No space left"), error)
       assert(names(disk).subsetOf(Set("l_iter_500.caffemodel")), names(disk))
+    }
+  }
+
+  test("a file system that goes away for a while is waited for") {
+    scratch { folder =>
+      val expected = undisturbed
+      val away = if (all) 20000 else 2000
+      val out = folder.resolve("out/m")
+      var began = 0L
+      val disturber = when(Files.exists(folder.resolve("out/l_iter_1000.manifest"))) {
+        began = System.nanoTime()
+        write(remoteIsAway, "")
+        Thread.sleep(away)
+        Files.delete(remoteIsAway)
+      }
+      val solver = smallSolver(folder, Iterations, "snapshot: 1000")
+      val (model, _) = try within(180)(train(sc, solver, out, "-model", s"remote://host$out"))
+        finally disturber.interrupt()
+      assert(began > 0 && model.sameElements(expected))
+      assert((1 to 6).forall(i => Files.exists(folder.resolve(s"out/l_iter_${i}000.manifest"))))
+      record(master, s"file system away for ${away / 1000} s", None, since(began), "waited for")
     }
   }
 

@@ -82,8 +82,8 @@ abstract class FaultTest extends SparkTest {
 
   /** The model that is at `out`, and what was printed. */
   protected def train(sc: SparkContext, solver: Path, out: Path, more: String*): (Array[Byte], String) = {
-    val args = Seq("-conf", solver.toString, "-model", s"file:$out") ++ more ++
-      (if (more.contains("-clusterSize")) Nil else Seq("-clusterSize", "2"))
+    val usual = Seq("-model" -> s"file:$out", "-clusterSize" -> "2").filterNot(flag => more.contains(flag._1))
+    val args = Seq("-conf", solver.toString) ++ usual.flatMap(flag => Seq(flag._1, flag._2)) ++ more
     val printed = new ByteArrayOutputStream
     Console.withOut(new PrintStream(printed, true)) {
       val conf = new Config(sc, args.toArray)

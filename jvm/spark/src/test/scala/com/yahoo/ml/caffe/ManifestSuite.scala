@@ -83,4 +83,23 @@ class ManifestSuite extends SparkTest {
       assert(intercept[java.io.IOException](storage.writeText("x", below)).getMessage.contains("cannot be written"))
     }
   }
+
+  test("a file system that is away is waited for; a clear no is told at once") {
+    scratch { folder =>
+      val (away, log) = (write(folder.resolve("away"), ""), folder.resolve("log"))
+      val remote = RemoteFileSystem.storage(log.toString, "fs.remote.away" -> away.toString)
+      val target = new Path(s"remote://host$folder/out.txt")
+      val back = new Thread(() => {
+        while (!Files.exists(log)) Thread.sleep(5)
+        Files.delete(away)
+      })
+      back.setDaemon(true)
+      back.start()
+      within(30)(remote.writeText("one", target))
+      assert(remote.readText(target) == "one" && text(log).startsWith("away: .out.txt."))
+      write(away, "")
+      val refused = intercept[java.io.IOException](within(30)(remote.writeText("x", new Path(s"remote://host$folder"))))
+      assert(refused.getMessage.contains("is a folder, not a file"))
+    }
+  }
 }

@@ -1,18 +1,20 @@
 package com.yahoo.ml.caffe
 
 import java.io.IOException
-import java.net.URI
+import java.net.{ConnectException, URI}
 import java.nio.charset.StandardCharsets.UTF_8
 import java.nio.file.StandardOpenOption.{APPEND, CREATE}
 import java.nio.file.{Files, Paths}
 
 import org.apache.hadoop.conf.Configuration
-import org.apache.hadoop.fs.{FSDataInputStream, FSInputStream, FileStatus, Path, RawLocalFileSystem}
+import org.apache.hadoop.fs.{FSDataInputStream, FSDataOutputStream, FSInputStream, FileStatus, Path, RawLocalFileSystem}
+import org.apache.hadoop.util.Progressable
 
 /**
  * Files of this machine by the scheme `remote`, so that nothing takes them for local ones. Each file opened is a line of
  * the file fs.remote.log; fs.remote.cut: bytes after which reading fails; fs.remote.stall: bytes after which it hangs;
- * fs.remote.length: what it says the length of files is.
+ * fs.remote.length: what it says the length of files is; fs.remote.away: while this file is there, no file can be made, and
+ * each try is a line of the log.
  */
 class RemoteFileSystem extends RawLocalFileSystem {
   override def getUri: URI = URI.create("remote://host")
@@ -22,6 +24,15 @@ class RemoteFileSystem extends RawLocalFileSystem {
   override def open(path: Path, bufferSize: Int): FSDataInputStream = {
     Files.write(Paths.get(getConf.get("fs.remote.log")), s"${path.getName}\n".getBytes(UTF_8), CREATE, APPEND)
     new FSDataInputStream(new RemoteFileSystem.Faulty(super.open(path, bufferSize), getConf))
+  }
+
+  override def create(path: Path, overwrite: Boolean, buffer: Int, replication: Short, block: Long, progress: Progressable)
+      : FSDataOutputStream = {
+    if (Option(getConf.get("fs.remote.away")).exists(file => Files.exists(Paths.get(file)))) {
+      Files.write(Paths.get(getConf.get("fs.remote.log")), s"away: ${path.getName}\n".getBytes(UTF_8), CREATE, APPEND)
+      throw new ConnectException("the file system is away")
+    }
+    super.create(path, overwrite, buffer, replication, block, progress)
   }
 
   override def listStatus(path: Path): Array[FileStatus] =
