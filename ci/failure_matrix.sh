@@ -20,7 +20,7 @@ run() { # run MASTER: the suites there
   mkdir -p "$work/tmp"
   CAFFE_TEST_MASTER=$1 CAFFE_FAILURES=all CAFFE_FAILURE_TIMES=$times mvn -B -q -f "$ROOT/pom.xml" -pl jvm/spark -am \
     -Dcaffe.native.dir="$BUILD/stage/jar" -Dtest.tmpdir="$work/tmp" \
-    -Dsuites=com.yahoo.ml.caffe.FailureSuite,com.yahoo.ml.caffe.ResumeSuite test
+    -Dsuites=com.yahoo.ml.caffe.FailureSuite,com.yahoo.ml.caffe.ResumeSuite verify
 }
 
 start() { # start NAME CLASS ARGUMENTS...: a daemon of Spark's

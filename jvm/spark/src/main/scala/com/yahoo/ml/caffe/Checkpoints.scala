@@ -37,7 +37,10 @@ private[caffe] final class Checkpoints(storage: Storage, model: Path, job: Strin
       storage.writeText(made.text, new Path(folder, manifestName(made.iteration)))
     } catch {
       case e: Throwable =>
-        Try(remove(keep.contains(_)))
+        Try {
+          remove(keep.contains(_))
+          if (storage.list(folder).isEmpty) delete()
+        }
         throw e
     }
     remove(!keep.contains(_))

@@ -4,6 +4,7 @@ import org.apache.spark.scheduler._
 import org.apache.spark.{ExceptionFailure, ExecutorLostFailure, SparkContext, TaskFailedReason, TaskKilled}
 
 import scala.collection.mutable
+import scala.util.Try
 
 /**
  * What the driver knows of a training run while it goes on, from worker 0's lines and Spark's events: how far it is, what
@@ -36,7 +37,7 @@ private[caffe] final class RunLog(stage: String, tell: String => Unit) extends S
 
   /** False for a line that is not for the driver itself. */
   def line(text: String): Boolean = synchronized {
-    def number(mark: String): Option[Long] = if (text.startsWith(mark)) text.drop(mark.length).toLongOption else None
+    def number(mark: String): Option[Long] = if (text.startsWith(mark)) Try(text.drop(mark.length).toLong).toOption else None
     number(At).foreach(iteration => reached = math.max(reached, iteration))
     number(Saved).foreach(iteration => newest = math.max(newest, iteration))
     number(Restart).foreach(restarted)

@@ -12,6 +12,7 @@ import org.apache.hadoop.fs.Path
 import org.apache.spark.{BarrierTaskContext, InterruptibleIterator, SparkEnv}
 
 import scala.jdk.CollectionConverters._
+import scala.util.Try
 
 /**
  * One worker of a training run: a task of the barrier stage. All workers pass the same three gatherings: where everyone
@@ -126,7 +127,7 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
     } else if (Manifest.read(storage, job.manifestOfModel).exists(m => m.job == job.id && m.finished)) Done
     else {
       val point = job.checkpoints(storage).newest(new Path(job.snapshotBase))
-      val known = progress.known.toLongOption.filter(_ >= 0)
+      val known = Try(progress.known.toLong).toOption.filter(_ >= 0)
       if (point.isEmpty) known.foreach { iteration =>
         throw new CaffeException(s"the checkpoint of iteration $iteration beside ${job.model} cannot be seen from $where; " +
           "give -model a folder that all hosts share")

@@ -7,6 +7,7 @@ import java.nio.file.{Files, Path, Paths}
 import java.util.Locale
 import java.util.concurrent.TimeUnit.NANOSECONDS
 
+import caffe.Caffe.{BlobProto, NetParameter}
 import org.apache.spark.SparkContext
 import org.apache.spark.api.plugin.{DriverPlugin, ExecutorPlugin, PluginContext, SparkPlugin}
 import org.apache.spark.scheduler._
@@ -80,8 +81,12 @@ abstract class FaultTest extends SparkTest {
          |""".stripMargin)
   }
 
-  /** The model that is at `out`, and what was printed. */
-  protected def train(sc: SparkContext, solver: Path, out: Path, more: String*): (Array[Byte], String) = {
+  /** Of a model's layers; the model itself names the folder of its data. */
+  protected def weights(model: Path): Seq[java.util.List[BlobProto]] =
+    NetParameter.parseFrom(Files.readAllBytes(model)).getLayerList.asScala.toSeq.map(_.getBlobsList)
+
+  /** The weights at `out`, and what was printed. */
+  protected def train(sc: SparkContext, solver: Path, out: Path, more: String*): (Seq[java.util.List[BlobProto]], String) = {
     val usual = Seq("-model" -> s"file:$out", "-clusterSize" -> "2").filterNot(flag => more.contains(flag._1))
     val args = Seq("-conf", solver.toString) ++ usual.flatMap(flag => Seq(flag._1, flag._2)) ++ more
     val printed = new ByteArrayOutputStream
@@ -91,7 +96,7 @@ abstract class FaultTest extends SparkTest {
       if (conf.solverParameter.getTestInterval == 0) new CaffeOnSpark(sc).train(training)
       else new CaffeOnSpark(sc).trainWithValidation(training, validation).unpersist()
     }
-    (Files.readAllBytes(out), printed.toString)
+    (weights(out), printed.toString)
   }
 
   protected def names(folder: Path): Set[String] =

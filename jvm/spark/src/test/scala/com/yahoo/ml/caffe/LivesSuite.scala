@@ -48,10 +48,10 @@ class LivesSuite extends FaultTest {
   test("train, stop the context, train again: the same weights; two jobs at once do not disturb each other") {
     scratch { folder =>
       val solver = smallSolver(folder, 300)
-      def once(name: String, sizes: Seq[Int]): Seq[Seq[Byte]] = withSpark("local[4]") { session =>
+      def once(name: String, sizes: Seq[Int]): Seq[Seq[AnyRef]] = withSpark("local[4]") { session =>
         val models = Future.traverse(sizes) { size =>
           val out = folder.resolve(s"$name/m$size")
-          Future(blocking(train(session.sparkContext, solver, out, "-clusterSize", size.toString)._1.toSeq))
+          Future(blocking(train(session.sparkContext, solver, out, "-clusterSize", size.toString)._1))
         }
         Await.result(models, 120.seconds)
       }

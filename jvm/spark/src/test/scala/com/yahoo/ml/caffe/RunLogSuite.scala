@@ -30,7 +30,7 @@ class RunLogSuite extends AnyFunSuite {
     new TaskInfo(worker, worker, 0, 0L, s"$worker", s"host$worker", TaskLocality.ANY, false)
 
   private def ended(log: RunLog, worker: Int, reason: TaskEndReason, stage: Int = ours): Unit =
-    log.onTaskEnd(SparkListenerTaskEnd(stage, 0, "", reason, task(worker), new org.apache.spark.executor.ExecutorMetrics, null))
+    log.onTaskEnd(SparkListenerTaskEnd(stage, 0, "", reason, task(worker), null, null))
 
   private def error(kind: String, text: String): ExceptionFailure =
     ExceptionFailure(s"com.yahoo.ml.caffe.$kind", text, Array.empty, "", None)
