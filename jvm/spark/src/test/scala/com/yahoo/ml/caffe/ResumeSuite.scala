@@ -29,11 +29,11 @@ class ResumeSuite extends FaultTest {
 
   test("a driver that is killed: given again with -resume, training goes on from its checkpoint to the same weights") {
     scratch { folder =>
-      val solver = smallSolver(folder)
+      val solver = smallSolver(folder, 3000)
       def arguments(out: String) = Seq("-train", "-conf", solver.toString, "-model", s"file:$folder/$out/m", "-clusterSize", "2")
       val (out, log) = (folder.resolve("b/m"), folder.resolve("log"))
       val first = submit(log, arguments("b"): _*)
-      onCheckpoint(out, 1000)(first.destroyForcibly()).join(120000)
+      onCheckpoint(out, 500)(first.destroyForcibly()).join(120000)
       assert(first.waitFor(60, SECONDS) && !Files.exists(out), text(log))
       val left = names(folder.resolve("b"))
       assert(left.exists(_.startsWith(".m.checkpoints-")), left)
@@ -41,7 +41,7 @@ class ResumeSuite extends FaultTest {
       val resumed = finish(submit(log, arguments("b") :+ "-resume": _*), log)
       val took = since(again)
       val from = "Training goes on from iteration (\\d+), where".r.findFirstMatchIn(resumed).map(_.group(1).toInt)
-      assert(from.exists(_ >= 1000), resumed)
+      assert(from.exists(_ >= 500), resumed)
       record(master, "driver kill -9, then -resume", None, took, s"from iteration ${from.get}")
       finish(submit(log, arguments("a"): _*), log)
       assert(weights(out) == weights(folder.resolve("a/m")))
