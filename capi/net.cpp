@@ -24,7 +24,7 @@ caffe::NetOptions net_options(const Options& options, int phase) {
                 "; use 0 (TRAIN) or 1 (TEST)");
   caffe::NetOptions result;
   result.phase = static_cast<caffe::Phase>(phase);
-  result.level = static_cast<int>(options.integer("level", 0, INT32_MIN));
+  if (options.has("level")) result.level = static_cast<int>(options.integer("level", 0, INT32_MIN));
   result.stages = caffe::capi::split_list(options.text("stages"));
   result.observed = caffe::capi::split_list(options.text("observe"));
   result.forward_only = true;  // this interface has no backward for nets

@@ -52,8 +52,8 @@ class BatchLayer : public PortableLayer<Self> {
 
  protected:
   std::shared_ptr<const Transformer> transformer(const TransformationParameter& param) const {
-    return std::make_shared<Transformer>(param, this->context().phase, this->context().seed,
-                                         this->name());
+    return std::make_shared<Transformer>(param, this->phase(), this->context().seed,
+                                         this->draw_name());
   }
 
   // Begins to load, with the layer's own shuffling and prefetching; `skipped` samples at the start

@@ -17,6 +17,8 @@ class BatchNormLayer : public PortableLayer<BatchNormLayer> {
         inverse_std_(context.dtype),
         normalised_(context.dtype) {}
 
+  bool always_propagates(int) const override { return true; }
+
   void set_up(const Blobs& bottom, const Blobs&) override {
     const Shape& in = bottom[0]->shape();
     CAFFE_REQUIRE(in.axes() >= 1, "needs a bottom with axes, found a scalar");

@@ -44,7 +44,7 @@ class DropoutLayer : public PortableLayer<DropoutLayer> {
 
  private:
   void draw(int64_t count) {
-    const Philox philox(random_key(context().seed, name()));
+    const Philox philox(random_key(context().seed, draw_name()));
     const double ratio = param().dropout_param().dropout_ratio();
     const auto limit = static_cast<uint64_t>(ratio * 0x1.0p32);
     const int64_t row = count / std::max<int64_t>(rows_, 1);

@@ -47,7 +47,7 @@ class DummyDataLayer : public PortableLayer<DummyDataLayer> {
   }
 
   void fill_top(int i, Blob& top, uint64_t batch) {
-    const uint64_t key = random_key(context().seed, name(), static_cast<uint64_t>(i));
+    const uint64_t key = random_key(context().seed, draw_name(), static_cast<uint64_t>(i));
     fill(filler(i), random_key(key, "batch", batch), top);
   }
 

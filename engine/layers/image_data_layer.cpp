@@ -26,7 +26,7 @@ class ImageDataLayer : public BatchLayer<ImageDataLayer> {
     options.width = static_cast<int>(data.new_width());
     int64_t skipped = 0;
     if (data.rand_skip() > 0) {
-      skipped = RandomStream(random_key(context().seed, name()), 0).below(data.rand_skip());
+      skipped = RandomStream(random_key(context().seed, draw_name()), 0).below(data.rand_skip());
     }
     start(image_list(data.source(), options), transformer(param().transform_param()),
           data.batch_size(), {.shuffle = data.shuffle()}, skipped);

@@ -8,7 +8,7 @@ namespace caffe {
 Blob& Layer::add_parameter(const Shape& shape, const FillerParameter& filler) {
   require_countable(shape, "a parameter");
   auto blob = std::make_shared<Blob>(shape, context_.dtype);
-  fill(filler, random_key(context_.seed, name(), blobs_.size()), *blob);
+  fill(filler, random_key(context_.seed, draw_name(), blobs_.size()), *blob);
   blobs_.push_back(std::move(blob));
   return *blobs_.back();
 }

@@ -39,8 +39,17 @@ class Layer {
   const LayerParameter& param() const { return param_; }
   const std::string& name() const { return param_.name(); }
   const std::string& type() const { return param_.type(); }
+  // The name under which the layer draws random numbers. Caffe allows several layers of one name,
+  // which must not draw the same.
+  std::string draw_name() const {
+    return namesakes_ == 0 ? name() : name() + "#" + std::to_string(namesakes_);
+  }
+  // How many layers before it have its name. Set by the net before set_up.
+  void set_namesakes(int count) { namesakes_ = count; }
   const RunContext& context() const { return context_; }
-  bool training() const { return context_.phase == TRAIN; }
+  // The net's, unless the prototxt gives the layer a phase of its own.
+  Phase phase() const { return param_.has_phase() ? param_.phase() : context_.phase; }
+  bool training() const { return phase() == TRAIN; }
 
   virtual Arity bottoms() const { return Arity::exactly(1); }
   virtual Arity tops() const { return Arity::exactly(1); }
@@ -56,6 +65,12 @@ class Layer {
   virtual bool allow_force_backward(int index) const {
     (void)index;
     return true;
+  }
+  // Whether backward gives bottom `index` a gradient even where nobody asked for one, as some
+  // layers of Caffe do. It can be seen where blobs are observed, and only there is it computed.
+  virtual bool always_propagates(int index) const {
+    (void)index;
+    return false;
   }
   // Whether the layer has a gradient at all; if not, being asked for one is an error.
   virtual bool has_backward() const { return true; }
@@ -131,6 +146,7 @@ class Layer {
  private:
   LayerParameter param_;
   const RunContext& context_;
+  int namesakes_ = 0;
   std::vector<std::shared_ptr<Blob>> blobs_;
   std::vector<bool> learns_;
   std::vector<std::shared_ptr<Storage>> workspace_;

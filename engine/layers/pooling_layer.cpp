@@ -131,7 +131,7 @@ class PoolingLayer : public PortableLayer<PoolingLayer> {
   template <typename T>
   void forward_drawn(const T* x, T* y) {
     const PoolingWindow window = window_;
-    const Philox philox(random_key(context().seed, name()));
+    const Philox philox(random_key(context().seed, draw_name()));
     const RunContext& run = context();
     const int64_t channels = channels_;
     const int64_t samples = planes_ / std::max<int64_t>(channels, 1);

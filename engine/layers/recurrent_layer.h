@@ -55,6 +55,9 @@ class RecurrentLayer : public PortableLayer<Self> {
   }
   Arity tops() const override { return Arity::exactly(1 + exposed()); }
   bool allow_force_backward(int index) const override { return index != 1; }
+  bool always_propagates(int index) const override {
+    return index == 0 || (has_static_ && index == 2);
+  }
 
   void set_up(const Blobs& bottom, const Blobs&) override {
     const auto& p = parameters();

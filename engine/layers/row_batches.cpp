@@ -35,8 +35,8 @@ int64_t RowBatches::open(const std::string& path) {
   const bool training = !run.data.fed && !run.data.range && run.data.batches_per_round == 0;
   options.sources = training ? run.world : 1;
   for (const RowTopPlan& top : tops_) {
-    auto transformer =
-        std::make_shared<const Transformer>(top.transform, run.phase, run.seed, layer_.name());
+    auto transformer = std::make_shared<const Transformer>(top.transform, layer_.phase(), run.seed,
+                                                           layer_.draw_name());
     auto samples = row_samples(source_, transformer, top.row);
     loaders_.push_back(std::make_unique<BatchLoader>(std::move(samples), std::move(transformer),
                                                      schedule(), options));

@@ -68,11 +68,12 @@ WindowFile read_windows(const std::string& path, const WindowDataParameter& p) {
 // the image is zero.
 class WindowSamples : public SampleSource {
  public:
-  WindowSamples(const LayerParameter& param, const RunContext& context)
+  WindowSamples(const LayerParameter& param, const RunContext& context,
+                const std::string& draw_name)
       : param_(param.window_data_param()),
         transform_(param.transform_param()),
         windows_(read_windows(param_.source(), param_)),
-        key_(random_key(context.seed, param.name())),
+        key_(random_key(context.seed, draw_name)),
         world_(context.world),
         crop_(static_cast<int>(transform_.crop_size())) {
     CAFFE_REQUIRE(crop_ > 0, "WindowData needs transform_param { crop_size }");
@@ -265,7 +266,7 @@ class WindowDataLayer : public BatchLayer<WindowDataLayer> {
     CAFFE_REQUIRE(!data.source().empty(), "window_data_param { source } is missing: a window file");
     CAFFE_REQUIRE(data.batch_size() > 0, "window_data_param { batch_size } is ", data.batch_size(),
                   ", expected at least 1");
-    start(std::make_shared<WindowSamples>(param(), context()),
+    start(std::make_shared<WindowSamples>(param(), context(), draw_name()),
           transformer(TransformationParameter()), data.batch_size());
   }
 };

@@ -40,14 +40,14 @@ Net::Net(const NetParameter& param, const NetOptions& options)
   param_ = param;
   NetState* state = param_.mutable_state();
   state->set_phase(options.phase);
-  if (options.level != 0) state->set_level(options.level);
+  if (options.level) state->set_level(*options.level);
   for (const std::string& stage : options.stages) state->add_stage(stage);
   param_ = insert_splits(filter_layers(param_));
   name_ = param_.name();
   debug_info_ = param_.debug_info();
   CAFFE_REQUIRE(param_.layer_size() > 0, "net ", name_, " has no layers in phase ",
                 Phase_Name(options.phase), "; check its include and exclude rules");
-  NetBuilder(this).build();
+  NetBuilder(this, !options.observed).build();
   set_observed(options);
   collect_buffers();
   build_plan();
@@ -78,9 +78,9 @@ std::string Net::blob_list() const {
   return list;
 }
 
-int Net::find_layer(const std::string& name) const {
+int Net::find_layer(const std::string& name, size_t namesakes) const {
   const auto it = layer_index_.find(name);
-  return it == layer_index_.end() ? -1 : it->second;
+  return it == layer_index_.end() || namesakes >= it->second.size() ? -1 : it->second[namesakes];
 }
 
 int Net::find_blob(const std::string& name) const {
@@ -182,6 +182,11 @@ std::vector<Operation> Net::operations() const {
       operation.observed.push_back(observed.count(&top->data()) + observed.count(&top->diff()) > 0);
     }
     operation.propagate_down = propagate_down_[static_cast<size_t>(i)];
+    for (size_t j = 0; j < operation.bottom.size(); ++j) {
+      if (observed_[static_cast<size_t>(bottom_ids(i)[j])] &&
+          operation.layer->always_propagates(static_cast<int>(j)))
+        operation.propagate_down[j] = true;
+    }
     operation.backward = needs_backward(i) && !forward_only_;
     if (!operation.backward) operation.propagate_down.assign(operation.bottom.size(), false);
     operations.push_back(std::move(operation));

@@ -17,7 +17,7 @@ namespace caffe {
 
 struct NetOptions {
   Phase phase = TEST;
-  int level = 0;
+  std::optional<int> level;  // not given: the prototxt's own
   std::vector<std::string> stages;
   // The blobs that will be read, beside inputs, outputs and parameters. Not given: all of them.
   std::optional<std::vector<std::string>> observed;
@@ -56,8 +56,9 @@ class Net {
   Phase phase() const { return context_.phase; }
   const std::vector<std::unique_ptr<Layer>>& layers() const { return layers_; }
   int layer_count() const { return static_cast<int>(layers_.size()); }
-  // Index of the layer or blob with this name; -1 if there is none.
-  int find_layer(const std::string& name) const;
+  // Index of the layer or blob with this name; -1 if there is none. Of several layers of one name:
+  // the first, or the one after `namesakes` others.
+  int find_layer(const std::string& name, size_t namesakes = 0) const;
   int find_blob(const std::string& name) const;
   const std::vector<std::shared_ptr<Blob>>& blobs() const { return blobs_; }
   const std::vector<std::string>& blob_names() const { return blob_names_; }
@@ -127,8 +128,9 @@ class Net {
   double data_seconds() const { return data_seconds_; }
 
   // ---- weights ----
-  // By layer name. Layers the net does not have are skipped, layers without a source keep their
-  // values; a different number of blobs or another shape is an error.
+  // By layer name, and by order where several layers have one. Layers the net does not have are
+  // skipped, layers without a source keep their values; a different number of blobs or another
+  // shape is an error.
   void copy_trained_from(const NetParameter& trained);
   // Comma-separated .caffemodel and .caffemodel.h5 files.
   void load_weights(const std::string& files);
@@ -173,7 +175,8 @@ class Net {
   void call_back(Moment moment, int layer);
   double layer_loss(int layer) const;
   bool wants_gradient(int layer) const;
-  void copy_layer(const LayerParameter& source, Layer* target);
+  int find_target(const std::string& source, std::map<std::string, size_t>* seen) const;
+  void copy_layer(const LayerParameter& source, int index);
   bool owns_parameter(int layer, int index) const;
 
   // A layer without bottoms, and the shapes for which the plan was made.
@@ -192,7 +195,7 @@ class Net {
   std::vector<std::shared_ptr<Blob>> blobs_;
   std::vector<std::string> blob_names_;
   std::vector<bool> observed_;
-  std::map<std::string, int> layer_index_;
+  std::map<std::string, std::vector<int>> layer_index_;
   std::map<std::string, int> blob_index_;
   std::vector<std::vector<int>> bottom_ids_;
   std::vector<std::vector<int>> top_ids_;

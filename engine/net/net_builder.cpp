@@ -46,9 +46,10 @@ void NetBuilder::add_layer(int index) {
   net_.layers_.push_back(create_layer(*param, net_.context_));
   Layer& layer = *net_.layers_.back();
   with_label(layer, [&] {
-    CAFFE_REQUIRE(!param->name().empty(), "a layer needs a name");
-    CAFFE_REQUIRE(net_.layer_index_.emplace(param->name(), index).second,
-                  "there is another layer of this name");
+    std::vector<int>& namesakes = net_.layer_index_[param->name()];
+    if (!namesakes.empty()) CAFFE_LOG_WARNING(layer.label(), " is not the only layer of this name");
+    layer.set_namesakes(static_cast<int>(namesakes.size()));
+    namesakes.push_back(index);
     CAFFE_REQUIRE(
         param->propagate_down_size() == 0 || param->propagate_down_size() == param->bottom_size(),
         "propagate_down must be given for each of the ", param->bottom_size(),
@@ -170,7 +171,10 @@ bool NetBuilder::add_parameters(int index) {
     add_parameter(index, i, spec);
   }
   layer.set_learns(learns);
-  return std::find(learns.begin(), learns.end(), true) != learns.end();
+  if (std::find(learns.begin(), learns.end(), true) != learns.end()) return true;
+  // Where a BatchNorm comes without specs, Caffe takes its statistics for learned here, and goes
+  // backward through all above.
+  return all_observed_ && count > net_.param_.layer(index).param_size();
 }
 
 void NetBuilder::add_parameter(int layer, int index, const ParamSpec& spec) {

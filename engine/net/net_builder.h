@@ -13,7 +13,9 @@ namespace caffe {
 // layers run backward. Lives only during construction.
 class NetBuilder {
  public:
-  explicit NetBuilder(Net* net) : net_(*net) {}
+  // all_observed: whether every gradient that Caffe computes can be seen, also those that are of no
+  // use.
+  NetBuilder(Net* net, bool all_observed) : net_(*net), all_observed_(all_observed) {}
   void build();
 
  private:
@@ -32,6 +34,7 @@ class NetBuilder {
   void set_outputs();
 
   Net& net_;
+  const bool all_observed_;
   std::set<std::string> unread_;  // blobs no layer has read yet
   std::vector<bool> blob_needs_backward_;
   std::map<std::string, int> named_parameters_;

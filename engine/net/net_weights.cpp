@@ -6,21 +6,26 @@
 
 namespace caffe {
 
+// The layer of this net for a layer of another with this name; of several, in their order. Counts
+// the layers of each name in `seen`.
+int Net::find_target(const std::string& source, std::map<std::string, size_t>* seen) const {
+  const int index = find_layer(source, (*seen)[source]++);
+  if (index < 0) CAFFE_LOG_INFO("Ignoring source layer ", source);
+  return index;
+}
+
 void Net::copy_trained_from(const NetParameter& trained) {
+  std::map<std::string, size_t> seen;
   for (const LayerParameter& source : trained.layer()) {
-    const int index = find_layer(source.name());
-    if (index < 0) {
-      CAFFE_LOG_INFO("Ignoring source layer ", source.name());
-      continue;
-    }
-    Layer& target = *layers_[static_cast<size_t>(index)];
-    with_label(target, [&] { copy_layer(source, &target); });
+    const int index = find_target(source.name(), &seen);
+    if (index < 0) continue;
+    with_label(*layers_[static_cast<size_t>(index)], [&] { copy_layer(source, index); });
   }
 }
 
-void Net::copy_layer(const LayerParameter& source, Layer* target) {
+void Net::copy_layer(const LayerParameter& source, int index) {
+  Layer* target = layers_[static_cast<size_t>(index)].get();
   const int count = static_cast<int>(target->blobs().size());
-  const int index = find_layer(target->name());
   CAFFE_REQUIRE_CODE(source.blobs_size() <= count, ErrorCode::kData,
                      "Incompatible number of blobs for layer ", source.name(), ": the model has ",
                      source.blobs_size(), ", the net ", count);
@@ -63,12 +68,10 @@ void Net::load_weights(const std::string& files) {
 }
 
 void Net::share_trained_with(const Net& other) {
+  std::map<std::string, size_t> seen;
   for (const auto& source : other.layers_) {
-    const int index = find_layer(source->name());
-    if (index < 0) {
-      CAFFE_LOG_INFO("Ignoring source layer ", source->name());
-      continue;
-    }
+    const int index = find_target(source->name(), &seen);
+    if (index < 0) continue;
     Layer& target = *layers_[static_cast<size_t>(index)];
     with_label(target, [&] {
       CAFFE_REQUIRE(target.blobs().size() == source->blobs().size(),

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "io/prototxt.h"
+#include "io/snapshot.h"
 #include "support/json.h"
 #include "support/scratch.h"
 
@@ -175,6 +176,84 @@ TEST(NetTest, WeightsOfAnotherShapeAreRefused) {
   EXPECT_NE(message.find("[layer a (InnerProduct)]"), std::string::npos) << message;
 }
 
+// Caffe takes several layers of one name, and layers without one.
+TEST(NetTest, NamesakesDrawForThemselvesAndKeepTheirWeights) {
+  const std::string text =
+      "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 3 } } }"
+      "layer { name: 'f' type: 'InnerProduct' bottom: 'x' top: 'a' inner_product_param {"
+      "  num_output: 3 weight_filler { type: 'xavier' } } }"
+      "layer { type: 'TanH' bottom: 'a' top: 't' }"
+      "layer { name: 'f' type: 'InnerProduct' bottom: 't' top: 'b' inner_product_param {"
+      "  num_output: 3 weight_filler { type: 'xavier' } } }"
+      "layer { type: 'TanH' bottom: 'b' top: 'y' }";
+  NetOptions options;
+  const auto first = make_net(text, options);
+  const auto weight = [](const Net& net, size_t layer) {
+    return net.layers()[layer]->blobs()[0]->data_as<float>()[0];
+  };
+  EXPECT_NE(weight(*first, 1), weight(*first, 3));
+  options.seed = 99;
+  const auto second = make_net(text, options);
+  EXPECT_NE(weight(*first, 3), weight(*second, 3));
+  second->copy_trained_from(first->to_proto());
+  EXPECT_EQ(weight(*first, 1), weight(*second, 1));
+  EXPECT_EQ(weight(*first, 3), weight(*second, 3));
+  const testing::Scratch scratch;
+  EXPECT_NE(error_of([&] {
+              write_hdf5_model(scratch.path("f.h5"), first->to_proto());
+            }).find("'f' names several layers"),
+            std::string::npos);
+}
+
+std::vector<float> gradient(const Net& net, const std::string& blob) {
+  const Blob& found = net.blob(blob);
+  return std::vector<float>(found.diff_as<float>(), found.diff_as<float>() + found.count());
+}
+
+// As in Caffe a BatchNorm gives its bottom a gradient unasked, and without specs for its statistics
+// all above it runs backward. Where nobody can see that, it is not done.
+TEST(NetTest, BatchNormRunsBackwardAsInCaffe) {
+  const auto text = [](const std::string& specs) {
+    return "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 4 dim: 2 } } }"
+           "layer { name: 'n' type: 'BatchNorm' bottom: 'x' top: 'a' " +
+           specs +
+           " }"
+           "layer { name: 't' type: 'TanH' bottom: 'a' top: 'b' }"
+           "layer { name: 'r' type: 'Reduction' bottom: 'b' top: 'c' loss_weight: 2 "
+           "reduction_param { operation: SUMSQ } }";
+  };
+  NetOptions options;
+  options.phase = TRAIN;
+  const auto net = make_net(text(""), options);
+  fill(net->blob("x"), -1, 0.3f);
+  net->forward();
+  net->backward();
+  EXPECT_THAT(gradient(*net, "b"), ::testing::Contains(::testing::Ne(0.f)));
+  EXPECT_THAT(gradient(*net, "x"), ::testing::Contains(::testing::Ne(0.f)));
+  const std::string spec = "param { lr_mult: 0 } ";
+  const auto specified = make_net(text(spec + spec + spec), options);
+  EXPECT_FALSE(specified->needs_backward(1));
+  options.observed = std::vector<std::string>{};
+  EXPECT_FALSE(make_net(text(""), options)->needs_backward(1));
+}
+
+TEST(NetTest, ALayerMayHaveAPhaseOfItsOwn) {
+  const auto sum = [](const std::string& phase) {
+    const auto net = make_net(
+        "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 1 dim: 999 } } }"
+        "layer { name: 'd' type: 'Dropout' bottom: 'x' top: 'y' " +
+        phase +
+        " }"
+        "layer { name: 'r' type: 'Reduction' bottom: 'y' top: 's' }");
+    fill(net->blob("x"), 1, 0);
+    net->forward();
+    return net->blob("s").data_as<float>()[0];
+  };
+  EXPECT_EQ(sum(""), 999);
+  EXPECT_EQ(sum("phase: TEST"), 999);
+  EXPECT_NE(sum("phase: TRAIN"), 999);
+}
+
 TEST(NetTest, ALossInPlaceCountsOnce) {
   const auto net = make_net(
       "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 3 } } }"
@@ -182,6 +261,17 @@ TEST(NetTest, ALossInPlaceCountsOnce) {
       "layer { name: 'r' type: 'ReLU' bottom: 'y' top: 'y' loss_weight: 0.5 }");
   fill(net->blob("x"), 1, -1);
   EXPECT_FLOAT_EQ(static_cast<float>(net->forward()), 0.5f * 2 * (1 + 2 + 3 + 4));
+}
+
+TEST(NetTest, TheLevelThatIsAskedForReplacesTheFiles) {
+  const std::string text =
+      "state { level: 3 }"
+      "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 2 } } }"
+      "layer { name: 't' type: 'TanH' bottom: 'x' top: 'y' include { min_level: 2 } }";
+  NetOptions options;
+  EXPECT_EQ(make_net(text, options)->layer_count(), 2);
+  options.level = 0;
+  EXPECT_EQ(make_net(text, options)->layer_count(), 1);
 }
 
 TEST(NetTest, PlanNamesImplementationsAndReasons) {
