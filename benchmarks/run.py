@@ -40,10 +40,10 @@ PEER_NETS = {
 def find_build(given):
     if given:
         return pathlib.Path(given)
-    caches = sorted((HERE.parent / "build").glob("*/CMakeCache.txt"), key=lambda path: path.stat().st_mtime)
-    if not caches:
-        sys.exit("error: no CMake build below build/; run ci/build.sh first or give --build")
-    return caches[-1].parent
+    build = HERE.parent / "build" / "release"
+    if not (build / "CMakeCache.txt").exists():
+        sys.exit(f"error: {build} has no CMake build; run ci/build.sh first or give --build")
+    return build
 
 
 def build_programs(build):
@@ -237,7 +237,7 @@ def processor():
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--peers", action="store_true", help="compare with PyTorch and ONNX Runtime")
-    parser.add_argument("--build", help="CMake build folder; default: the newest below build/")
+    parser.add_argument("--build", help="CMake build folder; default: build/release")
     parser.add_argument("--nets", nargs="+", choices=PEER_NETS)
     parser.add_argument("--work", nargs="+", choices=("training", "inference"), default=("training", "inference"))
     parser.add_argument("--variants", nargs="+", default=PEERS, choices=PEERS, help="that compete")

@@ -103,7 +103,13 @@ class Folding::WithCurrentWeights : public Implementation {
     inner_->forward();
   }
   void backward() override {}
-  BufferUses forward_uses() const override { return inner_->forward_uses(); }
+  // Not the folded parameters, which stay from one pass to the next.
+  BufferUses forward_uses() const override {
+    BufferUses uses = inner_->forward_uses();
+    for (const auto& parameter : folding_->layer_->blobs())
+      std::erase_if(uses, [&](const BufferUse& use) { return use.buffer == &parameter->data(); });
+    return uses;
+  }
   BufferUses backward_uses() const override { return {}; }
   std::string name() const override { return inner_->name(); }
   std::string details() const override {
