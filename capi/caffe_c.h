@@ -130,6 +130,8 @@ CAFFE_C_API void caffe_comm_free(caffe_comm* comm);
  *   seed              overrides random_seed
  *   resize            1: images of rows are resized to the size that their layer gives
  *   data_threads      threads that decode and transform, for each data layer (default 1)
+ *   memory_limit      bytes that the training net's blobs may take; where they need more, parts of
+ *                     it run forward again on the way back (default 0: no limit)
  */
 CAFFE_C_API int caffe_solver_create(const uint8_t* solver, size_t size, const char* options,
                                     caffe_solver** handle);

@@ -121,6 +121,7 @@ class BatchNormLayer : public PortableLayer<BatchNormLayer> {
   void measure(const T* x) {
     const int64_t per_channel = middle_.outer * middle_.inner;
     const auto n = static_cast<double>(per_channel);
+    const bool adds = !context().repeating;
     const T fraction = param().batch_norm_param().moving_average_fraction();
     const T eps = param().batch_norm_param().eps();
     const T correction = static_cast<T>(per_channel > 1 ? n / (n - 1) : 1.0);
@@ -137,10 +138,11 @@ class BatchNormLayer : public PortableLayer<BatchNormLayer> {
         [=](int64_t c, double total) {
           const T var = static_cast<T>(total / n);
           inverse_std[c] = 1 / std::sqrt(var + eps);
+          if (!adds) return;
           mean_sum[c] = fraction * mean_sum[c] + mean[c];
           var_sum[c] = fraction * var_sum[c] + correction * var;
         });
-    factor[0] = fraction * factor[0] + 1;
+    if (adds) factor[0] = fraction * factor[0] + 1;
   }
 
   // dx = (dy - mean(dy) - mean(dy * y) * y) / std, y(index, channel) being the normalised input.

@@ -14,6 +14,7 @@ class HDF5OutputLayer : public PortableLayer<HDF5OutputLayer> {
 
   Arity bottoms() const override { return Arity::exactly(2); }
   Arity tops() const override { return Arity::exactly(0); }
+  bool repeatable() const override { return false; }
 
   void set_up(const Blobs&, const Blobs&) override {
     const std::string& path = param().hdf5_output_param().file_name();

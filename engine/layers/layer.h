@@ -83,6 +83,9 @@ class Layer {
   // Whether the tops' shapes depend on the bottoms' values: forward may then reshape its tops, and
   // the net shapes and plans anew what comes after.
   virtual bool shapes_tops_by_value() const { return false; }
+  // Whether forward, called again in the same pass (RunContext::repeating), computes the same and
+  // changes nothing else. A net that is short of memory then does that instead of keeping the tops.
+  virtual bool repeatable() const { return true; }
   // Data layers: fetches the next batch and shapes the tops for it, before the pass. Others:
   // nothing.
   virtual void prepare(const Blobs& top) { (void)top; }

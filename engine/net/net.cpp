@@ -26,6 +26,24 @@ double total(const Blob& blob) {
   return sum;
 }
 
+// While the net's last pass forward is run again in parts.
+class Repeating {
+ public:
+  explicit Repeating(RunContext* context) : context_(*context) {
+    --context_.pass;
+    context_.repeating = true;
+  }
+  ~Repeating() {
+    ++context_.pass;
+    context_.repeating = false;
+  }
+  Repeating(const Repeating&) = delete;
+  Repeating& operator=(const Repeating&) = delete;
+
+ private:
+  RunContext& context_;
+};
+
 }  // namespace
 
 Net::Net(const NetParameter& param, const NetOptions& options)
@@ -37,6 +55,7 @@ Net::Net(const NetParameter& param, const NetOptions& options)
   context_.rank = options.rank;
   context_.world = options.world;
   context_.data = options.data;
+  memory_limit_ = options.memory_limit;
   param_ = param;
   NetState* state = param_.mutable_state();
   state->set_phase(options.phase);
@@ -58,9 +77,13 @@ Net::~Net() = default;
 
 void Net::set_observed(const NetOptions& options) {
   observed_.assign(blobs_.size(), !options.observed.has_value());
-  if (!options.observed) return;
   const auto moves = [](const auto& layer) { return layer->shapes_tops_by_value(); };
-  if (std::none_of(layers_.begin(), layers_.end(), moves))
+  const bool shares = options.observed && std::none_of(layers_.begin(), layers_.end(), moves);
+  CAFFE_REQUIRE(shares || options.memory_limit == 0, "net ", name_,
+                " cannot keep to a limit of memory, because it keeps all blobs: they are observed, ",
+                "or have shapes that depend on values");
+  if (!options.observed) return;
+  if (shares)
     arena_ = options.arena ? options.arena : std::make_shared<Arena>();
   for (const std::string& name : *options.observed) {
     const int id = find_blob(name);
@@ -141,8 +164,8 @@ void Net::build_plan() {
   }
 }
 
-void Net::plan_memory() {
-  if (!arena_) return;
+// What does not give its memory up during a pass.
+std::set<const Buffer*> Net::kept_buffers() const {
   std::set<const Buffer*> kept = observed_buffers();
   const auto keep = [&](const Blob& blob) { kept.insert({&blob.data(), &blob.diff()}); };
   for (int i = 0; i < layer_count(); ++i) {
@@ -150,7 +173,43 @@ void Net::plan_memory() {
     if (!bottom_ids(i).empty()) continue;  // data is there before the pass
     for (const Blob* blob : blobs_at(blobs_, top_ids(i))) keep(*blob);
   }
+  return kept;
+}
+
+void Net::plan_memory() {
+  if (!arena_) return;
+  const std::set<const Buffer*> kept = kept_buffers();
   memory_ = std::make_unique<MemoryPlan>(plan_->steps(), kept, !forward_only_, arena_);
+  if (memory_limit_ > 0 && !forward_only_ && memory_->bytes() > memory_limit_) limit_memory(kept);
+}
+
+// The fewest segments that suffice: the fewer there are, the less runs twice.
+void Net::limit_memory(const std::set<const Buffer*>& kept) {
+  constexpr size_t kMostSegments = 64;
+  const Segments segments(plan_->steps(), kept, repeatable_steps());
+  for (size_t count = 2; count <= std::min(segments.most(), kMostSegments); ++count) {
+    auto plan =
+        std::make_unique<MemoryPlan>(plan_->steps(), kept, true, arena_, segments.repeats(count));
+    if (plan->bytes() < memory_->bytes()) memory_ = std::move(plan);
+    if (memory_->bytes() <= memory_limit_) return;
+  }
+  CAFFE_REQUIRE(
+      false, "net ", name_, " needs at least ", memory_->bytes(),
+             " bytes for its blobs, also when parts of it run forward again on the way back; the ",
+             "limit is ", memory_limit_, ": raise it, or reduce batch_size");
+}
+
+std::vector<bool> Net::repeatable_steps() const {
+  std::vector<bool> repeatable;
+  for (const Plan::Step& step : plan_->steps()) {
+    bool all = true;
+    for (int i = step.first; i <= step.last; ++i) {
+      const Layer& layer = *layers_[static_cast<size_t>(i)];
+      all &= !bottom_ids(i).empty() && layer.repeatable() && !layer.shapes_tops_by_value();
+    }
+    repeatable.push_back(all);
+  }
+  return repeatable;
 }
 
 // For passes that the plan of memory was not made for.
@@ -366,6 +425,7 @@ void Net::backward(int first, int last) {
     const Plan::Step& step = plan.steps()[k];
     if (step.first < last || step.last > first) continue;
     call_back(Moment::kBeforeBackward, step.first);
+    if (memory_) run_again(k);
     if (step.backward) {
       if (memory_) memory_->before(k, true);
       backward_step(step);
@@ -377,6 +437,21 @@ void Net::backward(int first, int last) {
   if (memory_) memory_->finish();
   if (debug_info_ && last == 0 && first == layer_count() - 1) log_norms(*this);
   for (Buffer* buffer : buffers_) buffer->end_pass();
+}
+
+// What was not kept for step `index` to go back, as it was in this pass forward.
+void Net::run_again(size_t index) {
+  const std::vector<size_t>& again = memory_->repeats(index);
+  if (again.empty()) return;
+  const Repeating repeating(&context_);
+  for (size_t i = 0; i < again.size(); ++i) {
+    const Plan::Step& step = plan_->steps()[again[i]];
+    const auto start = profile_ ? Clock::now() : Clock::time_point();
+    memory_->before_again(index, i);
+    with_label(*layers_[static_cast<size_t>(step.first)], [&] { step.implementation->forward(); });
+    memory_->after_again(index, i);
+    if (profile_) (*profile_)[static_cast<size_t>(step.first)].backward += seconds_since(start);
+  }
 }
 
 void Net::backward_step(const Plan::Step& step) {
@@ -428,6 +503,12 @@ std::string Net::plan_text() const {
   if (memory_) {
     text += concat("memory shared by the steps: ", memory_->bytes(), " bytes in place of ",
                    memory_->bytes_apart(), "; at once needed: ", memory_->bytes_at_once(), "\n");
+    if (memory_->repeated() > 0) {
+      const MemoryPlan all(plan_->steps(), kept_buffers(), true, arena_);
+      text += concat("to stay below ", memory_limit_, " bytes, ", memory_->repeated(), " of ",
+                     plan_->steps().size(), " steps run forward again on the way back; that saves ",
+                     all.bytes() - memory_->bytes(), " bytes\n");
+    }
   }
   return text;
 }

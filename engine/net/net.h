@@ -31,6 +31,10 @@ struct NetOptions {
   // Memory for what is not observed; may be that of a net that never runs at the same time. Null:
   // the net's own.
   std::shared_ptr<Arena> arena;
+  // Bytes that blobs and what layers keep for backward may take together, with `observed`, in a net
+  // that goes backward; 0: as many as it needs. Where they need more, parts of the net run forward
+  // again on the way back; where even that does not suffice, the net is refused.
+  size_t memory_limit = 0;
 };
 
 // A directed acyclic graph of layers, built from a NetParameter that has been upgraded to the
@@ -160,9 +164,13 @@ class Net {
   std::vector<Operation> operations() const;
   void build_plan();
   void plan_memory();
+  void limit_memory(const std::set<const Buffer*>& kept);
+  std::vector<bool> repeatable_steps() const;
   void keep_all();
   size_t parameter_bytes() const;
   std::set<const Buffer*> observed_buffers() const;
+  std::set<const Buffer*> kept_buffers() const;
+  void run_again(size_t index);
   const Plan& plan_for(int first, int last);
   const Plan& unfused_plan();
   const Plan& plan_for_backward(int first, int last);
@@ -211,6 +219,7 @@ class Net {
   int64_t plan_generation_ = 0;
   std::unique_ptr<Plan> unfused_plan_;  // for ranges that cut a fused group
   std::shared_ptr<Arena> arena_;        // null: everything is observed
+  size_t memory_limit_ = 0;             // of the arena; 0: none
   std::unique_ptr<MemoryPlan> memory_;  // null: everything is kept
   std::vector<bool> ran_fused_;         // by layer: whether plan_ ran it forward last
   std::array<std::vector<std::function<void(int)>>, 4> callbacks_;  // by Moment

@@ -84,6 +84,7 @@ void Solver::create_nets() {
   if (options_.continue_data) {
     options.data.first_batch = options_.first_batch.value_or(iter_ * param_.iter_size());
   }
+  options.memory_limit = options_.memory_limit;
   CAFFE_LOG_INFO("Creating training net.");
   net_ = std::make_shared<Net>(net, options);
   create_test_nets();

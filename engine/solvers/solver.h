@@ -28,6 +28,7 @@ struct SolverOptions {
   std::optional<int64_t> first_batch;
   bool resize = false;   // DataOptions::resize
   int data_threads = 1;  // per data layer
+  size_t memory_limit = 0;  // NetOptions::memory_limit of the training net
   std::string weights;   // comma-separated files to start from
   std::string state;     // solverstate to resume from; with weights, those replace its learned_net
 };

@@ -90,6 +90,7 @@ class NetCore:
         observed: Sequence[str] | None,
         weights: str,
         seed: int,
+        memory_limit: int,
     ) -> None: ...
     @property
     def name(self) -> str: ...
@@ -118,7 +119,9 @@ class NetCore:
 class SolverCore:
     """What caffe.SGDSolver and its kin are made of."""
 
-    def __init__(self, file: str, type: str, observed: Sequence[str] | None, seed: int | None) -> None: ...
+    def __init__(
+        self, file: str, type: str, observed: Sequence[str] | None, seed: int | None, memory_limit: int
+    ) -> None: ...
     @property
     def type(self) -> str: ...
     @property

@@ -1,11 +1,13 @@
 """The production plan against the plain one, on nets drawn at random: fusion, layouts and the reuse of memory must not show.
 
 Each net is run twice from the same numbers: with every blob readable, so that each layer runs by itself (golden fixtures and
-gradient checks hold those), and with nothing but inputs, outputs and parameters readable. CAFFE_RANDOM_NETS=N draws N nets.
+gradient checks hold those), and with nothing but inputs, outputs and parameters readable; then once more with as little
+memory as it can do with. CAFFE_RANDOM_NETS=N draws N nets.
 """
 
 import os
 import random
+import re
 
 import caffe
 import numpy as np
@@ -273,7 +275,32 @@ def test_plan_does_not_show(seed, phase, make_net):
             blobs[1][...] = rng.uniform(0.5, 2, blobs[1].shape)
             blobs[2][...] = 1
     expected = run(plain, weights, 2)
-    actual = run(make_net(text, phase, observed=[]), weights, 2)
+    planned = make_net(text, phase, observed=[])
+    actual = run(planned, weights, 2)
+    compare(actual, expected, text)
+    for less in with_less_memory(make_net, text, phase, planned):
+        check_equal(run(less, weights, 2), actual, text)
+
+
+def with_less_memory(make_net, text, phase, net):
+    """The net with as little memory as possible, if that is less than it would take."""
+    shared = re.search(r"memory shared by the steps: (\d+)", net.plan())
+    if not shared or int(shared[1]) < 2:
+        return
+    with pytest.raises(caffe.CaffeError, match="needs at least") as refused:
+        make_net(text, phase, observed=[], memory_limit=1)
+    least = int(re.search(r"needs at least (\d+)", str(refused.value))[1])
+    yield make_net(text, phase, observed=[], memory_limit=least)
+
+
+def check_equal(actual, expected, text):
+    """Bit by bit: the same kernels run on the same numbers."""
+    for number, (left, right) in enumerate(zip(actual, expected, strict=True)):
+        for what in right:
+            assert (left[what] == right[what]).all(), f"pass {number}, {what} differs with less memory in\n{text}"
+
+
+def compare(actual, expected, text):
     for number, (left, right) in enumerate(zip(actual, expected)):
         assert left.keys() == right.keys()
         # Sums that cancel, such as a bias before BatchNorm, are exact to the size of their terms.

@@ -19,6 +19,17 @@ void refuse_gpu(const Flags& flags) {
                 " asks for a GPU, and this build computes on the CPU only; leave -gpu out");
 }
 
+void add_memory_limit_flag(Flags* flags) {
+  flags->add("memory_limit", "MIB", "0",
+             "megabytes (2^20 bytes) that the blobs of training may take; where they need more, "
+             "parts of the net are computed again on the way back; 0: no limit");
+}
+
+size_t memory_limit_flag(const Flags& flags) {
+  constexpr int64_t kMebibyte = 1 << 20;
+  return static_cast<size_t>(flags.number("memory_limit", 0) * kMebibyte);
+}
+
 void add_phase_flag(Flags* flags) {
   flags->add("phase", "PHASE", "TRAIN", "phase of the net: TRAIN or TEST");
 }

@@ -33,6 +33,9 @@ void add_state_flags(Flags* flags);
 // -gpu, for scripts that give it; refuse_gpu says that there is none.
 void add_gpu_flag(Flags* flags);
 void refuse_gpu(const Flags& flags);
+// -memory_limit: NetOptions::memory_limit, in MiB.
+void add_memory_limit_flag(Flags* flags);
+size_t memory_limit_flag(const Flags& flags);
 void add_phase_flag(Flags* flags);
 Phase phase_flag(const Flags& flags);
 

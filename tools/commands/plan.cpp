@@ -14,6 +14,7 @@ void plan_flags(Flags* flags) {
   add_phase_flag(flags);
   add_state_flags(flags);
   add_threads_flag(flags);
+  add_memory_limit_flag(flags);
 }
 
 void plan(const Flags& flags) {
@@ -24,6 +25,7 @@ void plan(const Flags& flags) {
   const Phase phase = phase_flag(flags);
   NetOptions options = net_options(flags, phase);
   options.forward_only = phase == TEST;
+  options.memory_limit = memory_limit_flag(flags);
   const Net net(read_net(named ? names[1] : flags.text("model")), options);
   std::cout << net.plan_text() << std::flush;
 }
@@ -32,7 +34,7 @@ const char* const kAbout =
     "caffe plan FILE prints a table with a row for each step of a pass: the layer, the "
     "implementation that runs it, its kernel and memory layouts, the shape and bytes of its top, "
     "and which layers run as part of it (fused). Below a row stands why faster implementations "
-    "were refused. Nothing is computed, but the data layers' stores must exist.\n"
+    "were refused; at the end, how much memory the steps share. Nothing is computed, but the data layers' stores must exist.\n"
     "\n"
     "example:\n"
     "caffe plan lenet_train_test.prototxt -phase TEST";

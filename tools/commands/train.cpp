@@ -35,6 +35,7 @@ void train_flags(Flags* flags) {
       .add("sighup_effect", "EFFECT", "snapshot", "what SIGHUP does: the same words");
   add_state_flags(flags);
   add_threads_flag(flags);
+  add_memory_limit_flag(flags);
   add_gpu_flag(flags);
 }
 
@@ -65,6 +66,7 @@ SolverParameter solver_parameter(const Flags& flags) {
 void optimize(const SolverParameter& param, const Flags& flags, Worker* worker) {
   SolverOptions options;
   options.observed.emplace();
+  options.memory_limit = memory_limit_flag(flags);
   if (worker != nullptr) {
     options.rank = worker->rank();
     options.world = worker->world();

@@ -16,13 +16,22 @@ size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kA
 }  // namespace
 
 MemoryPlan::MemoryPlan(const std::vector<Plan::Step>& steps, const std::set<const Buffer*>& kept,
-                       bool backward, std::shared_ptr<Arena> arena)
-    : steps_(steps.size()),
+                       bool backward, std::shared_ptr<Arena> arena, Repeats repeats)
+    : repeats_(std::move(repeats)),
+      backward_moments_(steps.size()),
+      moments_(steps.size()),
       arena_(std::move(arena)),
       poison_(std::getenv("CAFFE_POISON_MEMORY") != nullptr) {
   for (size_t i = 0; i < steps.size(); ++i)
     walk(moment(i, false), steps[i].implementation->forward_uses(), kept);
+  repeats_.resize(steps.size());
+  for (size_t i = steps.size(); i-- > 0;) {
+    moments_ += repeats_[i].size();
+    backward_moments_[i] = moments_++;
+  }
   for (size_t i = steps.size(); backward && i-- > 0;) {
+    for (size_t j = 0; j < repeats_[i].size(); ++j)
+      walk(again_moment(i, j), steps[repeats_[i][j]].implementation->forward_uses(), kept);
     if (steps[i].backward) walk(moment(i, true), steps[i].implementation->backward_uses(), kept);
   }
   extend_blocks();
@@ -194,12 +203,18 @@ size_t MemoryPlan::gap_for(const Block& block, std::vector<const Block*> neighbo
   return best == kNone ? end : best;
 }
 
+size_t MemoryPlan::repeated() const {
+  size_t count = 0;
+  for (const auto& steps : repeats_) count += steps.size();
+  return count;
+}
+
 void MemoryPlan::measure() {
   std::set<Place> seen;
   for (const Stay& stay : stays_) {
     if (seen.insert(stay.place).second) bytes_apart_ += stay.place.first->bytes(stay.place.second);
   }
-  for (size_t moment = 0; moment < 2 * steps_; ++moment) {
+  for (size_t moment = 0; moment < moments_; ++moment) {
     size_t sum = 0;
     for (const Block& block : blocks_) {
       const bool needed = block.merged == kNone && block.first <= moment && moment <= block.last;
@@ -220,8 +235,8 @@ bool MemoryPlan::in_use_after(const Stay& stay) const {
 }
 
 void MemoryPlan::schedule() {
-  before_.resize(2 * steps_);
-  after_.resize(2 * steps_);
+  before_.resize(moments_);
+  after_.resize(moments_);
   std::set<Place> places;
   for (const Stay& stay : stays_) {
     const auto& [buffer, representation] = stay.place;
@@ -246,15 +261,15 @@ void MemoryPlan::start() {
   started_ = true;
 }
 
-void MemoryPlan::before(size_t index, bool backward) {
-  for (const Event& event : before_[moment(index, backward)]) {
+void MemoryPlan::enter(size_t moment) {
+  for (const Event& event : before_[moment]) {
     if (event.representation == 0 && event.buffer->pinned()) continue;
     event.buffer->bind(event.representation, base_ + event.offset);
   }
 }
 
-void MemoryPlan::after(size_t index, bool backward) {
-  for (const Event& event : after_[moment(index, backward)]) {
+void MemoryPlan::leave(size_t moment) {
+  for (const Event& event : after_[moment]) {
     void* memory = event.buffer->release(event.representation);
     if (event.poison > 0 && memory != nullptr) std::memset(memory, kPoison, event.poison);
   }

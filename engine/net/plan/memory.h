@@ -10,11 +10,13 @@
 
 #include "core/arena.h"
 #include "net/plan/plan.h"
+#include "net/plan/repeats.h"
 
 namespace caffe {
 
 // Which arrays of a net lie where, and when. A pass forward and one backward are a line of moments:
-// a moment for each step of the plan on the way up, another on the way down. What nobody looks at
+// a moment for each step of the plan on the way up, another on the way down, and before that one
+// for each step that runs forward again. What nobody looks at
 // beside the layers has its memory from the moment that writes it to the one that uses it last, in
 // one arena, and shares it with what is needed at other times.
 //
@@ -27,7 +29,7 @@ class MemoryPlan {
  public:
   // `kept`: buffers that stay where they are. `arena` may be shared with other nets.
   MemoryPlan(const std::vector<Plan::Step>& steps, const std::set<const Buffer*>& kept,
-             bool backward, std::shared_ptr<Arena> arena);
+             bool backward, std::shared_ptr<Arena> arena, Repeats repeats = {});
   ~MemoryPlan();
   MemoryPlan(const MemoryPlan&) = delete;
   MemoryPlan& operator=(const MemoryPlan&) = delete;
@@ -39,8 +41,12 @@ class MemoryPlan {
   // After the last step of a pass backward.
   void finish() { started_ = false; }
   // Around step `index`, forward or backward.
-  void before(size_t index, bool backward);
-  void after(size_t index, bool backward);
+  void before(size_t index, bool backward) { enter(moment(index, backward)); }
+  void after(size_t index, bool backward) { leave(moment(index, backward)); }
+  // The steps that run forward again before step `index` goes back; around number `i` of them.
+  const std::vector<size_t>& repeats(size_t index) const { return repeats_[index]; }
+  void before_again(size_t index, size_t i) { enter(again_moment(index, i)); }
+  void after_again(size_t index, size_t i) { leave(again_moment(index, i)); }
   // Everything that has content moves to memory of its own. The plan must not be used any more.
   void settle();
 
@@ -49,6 +55,8 @@ class MemoryPlan {
   size_t bytes() const { return bytes_; }
   size_t bytes_apart() const { return bytes_apart_; }
   size_t bytes_at_once() const { return bytes_at_once_; }
+  // How many steps run forward again.
+  size_t repeated() const;
 
  private:
   static constexpr size_t kNone = SIZE_MAX;
@@ -81,8 +89,13 @@ class MemoryPlan {
   };
 
   size_t moment(size_t index, bool backward) const {
-    return backward ? 2 * steps_ - 1 - index : index;
+    return backward ? backward_moments_[index] : index;
   }
+  size_t again_moment(size_t index, size_t i) const {
+    return backward_moments_[index] - repeats_[index].size() + i;
+  }
+  void enter(size_t moment);
+  void leave(size_t moment);
   void walk(size_t moment, const BufferUses& uses, const std::set<const Buffer*>& kept);
   void use(size_t moment, const BufferUse& use);
   void take(size_t moment, const BufferUse& use);
@@ -99,7 +112,9 @@ class MemoryPlan {
   void schedule();
   bool in_use_after(const Stay& stay) const;
 
-  size_t steps_;
+  Repeats repeats_;
+  std::vector<size_t> backward_moments_;  // by step
+  size_t moments_;
   std::shared_ptr<Arena> arena_;
   bool poison_;
   bool started_ = false;

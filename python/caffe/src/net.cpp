@@ -22,7 +22,7 @@ struct LayerHandle {
 
 NetPtr make_net(const std::string& file, int phase, int level, std::vector<std::string> stages,
                 std::optional<std::vector<std::string>> observed, const std::string& weights,
-                uint64_t seed) {
+                uint64_t seed, size_t memory_limit) {
   CAFFE_REQUIRE(phase == TRAIN || phase == TEST, "phase is ", phase,
                 "; use caffe.TRAIN or caffe.TEST");
   NetOptions options;
@@ -31,6 +31,7 @@ NetPtr make_net(const std::string& file, int phase, int level, std::vector<std::
   options.stages = std::move(stages);
   options.observed = std::move(observed);
   options.seed = seed;
+  options.memory_limit = memory_limit;
   const Lock lock = std::make_shared<std::recursive_mutex>();
   return unlocked(lock, [&] {
     NetParameter param = read_net(file);

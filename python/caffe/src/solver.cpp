@@ -26,13 +26,14 @@ SolverRequest check_signals() {
 
 std::unique_ptr<SolverHandle> make_solver(const std::string& file, const std::string& type,
                                           std::optional<std::vector<std::string>> observed,
-                                          std::optional<uint64_t> seed) {
+                                          std::optional<uint64_t> seed, size_t memory_limit) {
   auto handle = std::make_unique<SolverHandle>();
   unlocked(handle->lock, [&] {
     SolverParameter param = read_solver(file);
     if (!type.empty()) param.set_type(type);
     SolverOptions options;
     options.observed = std::move(observed);
+    options.memory_limit = memory_limit;
     if (param.random_seed() < 0) options.seed = seed;
     handle->solver = std::make_shared<Solver>(param, options);
     handle->solver->set_requests(&check_signals);

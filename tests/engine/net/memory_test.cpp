@@ -227,6 +227,17 @@ class PlannedNetTest : public ::testing::Test {
     options.arena = std::move(arena);
     return make(options);
   }
+  static std::unique_ptr<Net> limited(size_t bytes) {
+    NetOptions options;
+    options.observed = std::vector<std::string>{};
+    options.memory_limit = bytes;
+    return make(options);
+  }
+  // What the plan says that the steps share.
+  static size_t shared_bytes(const Net& net) {
+    const std::string text = net.plan_text(), before = "memory shared by the steps: ";
+    return std::stoul(text.substr(text.find(before) + before.size()));
+  }
   static std::string error_of(const std::function<void()>& work) {
     try {
       work();
@@ -309,6 +320,73 @@ TEST_F(PlannedNetTest, MayShareMemoryWithANetThatRunsInTurn) {
   net->forward();
   other->forward();
   EXPECT_THAT(error_of([&] { net->backward(); }), HasSubstr("nothing to go back from"));
+}
+
+// Steps that run twice give the same bits, and count once in the running statistics.
+TEST_F(PlannedNetTest, ComputesTheSameWithLessMemory) {
+  const auto oracle = planned();
+  const size_t all = shared_bytes(*oracle);
+  for (const size_t limit : {all - 1, all * 3 / 4}) {
+    const auto net = limited(limit);
+    EXPECT_LE(shared_bytes(*net), limit);
+    EXPECT_THAT(net->plan_text(), HasSubstr(" steps run forward again on the way back; that saves "));
+    for (int pass = 0; pass < 3; ++pass) {
+      double loss[2];
+      for (int i = 0; i < 2; ++i) {
+        Net& each = i == 0 ? *net : *oracle;
+        each.set_pass(pass);
+        each.clear_parameter_diffs();
+        loss[i] = each.forward();
+        each.backward();
+        EXPECT_EQ(each.context().pass, pass + 1);
+      }
+      EXPECT_EQ(loss[0], loss[1]);
+      for (size_t i = 0; i < net->parameters().size(); ++i) {
+        const Blob &actual = *net->parameters()[i].blob, &expected = *oracle->parameters()[i].blob;
+        for (int64_t k = 0; k < actual.count(); ++k) {
+          ASSERT_EQ(actual.diff_as<float>()[k], expected.diff_as<float>()[k])
+              << net->parameters()[i].name << " at " << k;
+          ASSERT_EQ(actual.data_as<float>()[k], expected.data_as<float>()[k])
+              << net->parameters()[i].name << " at " << k;
+        }
+      }
+    }
+    oracle->set_pass(0);
+    for (size_t i = 0; i < oracle->parameters().size(); ++i) {  // as new for the next limit
+      Blob& blob = *oracle->parameters()[i].blob;
+      const auto fresh = limited(all);
+      std::copy_n(fresh->parameters()[i].blob->data_as<float>(), blob.count(),
+                  blob.overwrite_data<float>());
+    }
+  }
+}
+
+TEST_F(PlannedNetTest, RefusesALimitThatItCannotKeep) {
+  EXPECT_THAT(error_of([] { limited(1000); }),
+              AllOf(HasSubstr("needs at least "), HasSubstr("the limit is 1000: raise it")));
+  NetOptions all;
+  all.memory_limit = 1 << 30;
+  EXPECT_THAT(error_of([&] { make(all); }), HasSubstr("because it keeps all blobs"));
+}
+
+TEST_F(MemoryPlanTest, IsCutWhereNothingIsChangedLater) {
+  const BufferUse changed = {&b_, 0, Access::kUpdate};
+  const auto steps = steps_of({{{write(a_)}, {}},
+                               {{read(a_), write(b_)}, {}},
+                               {{changed}, {}},
+                               {{read(b_), write(c_)}, {read(b_)}},
+                               {{read(c_), write(d_)}, {read(c_)}}});
+  const Segments segments(steps, {}, {false, true, true, true, true});
+  EXPECT_EQ(segments.most(), 4u);  // not between the second and the third
+  EXPECT_EQ(segments.repeats(1), Repeats(5));
+  for (size_t count = 2; count <= segments.most(); ++count) {
+    for (const std::vector<size_t>& again : segments.repeats(count)) {
+      const bool writes = std::count(again.begin(), again.end(), 1u) > 0;
+      EXPECT_EQ(writes, std::count(again.begin(), again.end(), 2u) > 0) << count;
+      EXPECT_EQ(std::count(again.begin(), again.end(), 0u), 0) << count;
+      EXPECT_EQ(std::count(again.begin(), again.end(), 4u), 0) << count;
+    }
+  }
 }
 
 }  // namespace

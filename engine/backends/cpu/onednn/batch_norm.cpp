@@ -53,7 +53,8 @@ class BatchNorm : public DnnlImplementation {
       forward_.set(DNNL_ARG_DST, in_place_ ? destination_.update() : destination_.write());
       forward_.run();
     }
-    if (!global_) add_to_running_statistics(layer_, mean(), variance(), per_channel_);
+    if (!global_ && !layer_.context().repeating)
+      add_to_running_statistics(layer_, mean(), variance(), per_channel_);
   }
 
   void backward() override {

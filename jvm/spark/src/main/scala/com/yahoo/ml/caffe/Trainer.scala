@@ -6,7 +6,11 @@ import java.util.UUID
 
 import caffe.Caffe.SolverParameter
 import org.apache.hadoop.fs.Path
+<<<<<<< HEAD
 import org.apache.spark.{SparkContext, SparkException}
+=======
+import org.apache.spark.{FutureAction, HashPartitioner, SparkConf, SparkContext}
+>>>>>>> cfdf1d5 (engine: a limit of memory, kept by running parts of a net again on the way back)
 import org.slf4j.LoggerFactory
 
 /** What a training run gave beside its model. */
@@ -191,7 +195,7 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
       state = if (conf.snapshotStateFile.isEmpty) "" else storage.resolve(conf.snapshotStateFile).toString,
       rows = rowSources.map { case (layer, _) => layer },
       engineOptions = Map("data_threads" -> Inference.dataThreads(conf, placement.executorCores / conf.devices).toString) ++
-        (if (conf.resize) Seq("resize" -> "1") else Nil),
+        (if (conf.resize) Seq("resize" -> "1") else Nil) ++ Trainer.memoryLimit(sc.getConf),
       hadoop = new HadoopSettings(sc.hadoopConfiguration),
       progress = progress,
       memoryOverhead = ProcessMemory.overhead(sc.getConf, sc.master),
@@ -272,10 +276,16 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
 }
 
 private[caffe] object Trainer {
+<<<<<<< HEAD
   /** Spark property: how often training is submitted anew without having got further in between. */
   val MaxRestarts = "spark.caffe.maxRestarts"
   private val UsualRestarts = 3
   private val UsualInterval = "60s"
+=======
+  /** How much memory blobs of training may take, in Spark's words. */
+  val MemoryLimit = "spark.caffe.memoryLimit"
+
+>>>>>>> cfdf1d5 (engine: a limit of memory, kept by running parts of a net again on the way back)
   private val SecretBytes = 32
 
   /** A run that begins: under which id, with which solver for the engine, and where an interrupted one left off. */
@@ -290,6 +300,16 @@ private[caffe] object Trainer {
     val name = conf.modelPath.stripSuffix(".h5") + Training.suffix(conf.solverParameter)
     storage.resolve(name)
   }
+
+  def memoryLimit(conf: SparkConf): Map[String, String] =
+    conf.getOption(MemoryLimit).map { _ =>
+      val bytes = try conf.getSizeAsBytes(MemoryLimit)
+      catch {
+        case _: NumberFormatException =>
+          throw new IllegalArgumentException(s"$MemoryLimit is a number of bytes like 2g, not ${conf.get(MemoryLimit)}")
+      }
+      "memory_limit" -> bytes.toString
+    }.toMap
 
   /** Snapshots lie beside the model, by the solver's snapshot_prefix. */
   def snapshotBase(model: Path, solver: SolverParameter): Path = new Path(model.getParent, solver.getSnapshotPrefix)
