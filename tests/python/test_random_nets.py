@@ -240,8 +240,8 @@ class Draw:
         self.layers.append('layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }')
 
 
-def run(net, weights, passes):
-    """Tops and gradients of `passes` forward and backward passes over different inputs."""
+def run(net, weights, passes, backward=True):
+    """Outputs, and gradients, of `passes` passes over different inputs."""
     for name, blobs in weights.items():
         for blob, values in zip(net.params[name], blobs):
             blob.data[...] = values
@@ -253,6 +253,8 @@ def run(net, weights, passes):
         net.clear_param_diffs()
         net.forward()
         seen.append({f"output {name}": np.array(net.blobs[name].data) for name in net.outputs})
+        if not backward:
+            continue
         net.backward()
         for name, blobs in net.params.items():
             for index, blob in enumerate(blobs):
@@ -262,18 +264,39 @@ def run(net, weights, passes):
     return seen
 
 
-@pytest.mark.parametrize("phase", [caffe.TRAIN, caffe.TEST], ids=["train", "test"])
-@pytest.mark.parametrize("seed", range(COUNT))
-def test_plan_does_not_show(seed, phase, make_net):
-    text = Draw(seed).text()
-    plain = make_net(text, phase)
-    weights = {name: [np.array(blob.data) for blob in blobs] for name, blobs in plain.params.items()}
+def drawn_weights(net, seed):
+    """The net's own, and statistics of batches."""
+    weights = {name: [np.array(blob.data) for blob in blobs] for name, blobs in net.params.items()}
     rng = np.random.default_rng(seed)
     for name, blobs in weights.items():
         if name.startswith("batchnorm"):
             blobs[0][...] = rng.standard_normal(blobs[0].shape) * 0.3
             blobs[1][...] = rng.uniform(0.5, 2, blobs[1].shape)
             blobs[2][...] = 1
+    return weights
+
+
+@pytest.mark.parametrize("seed", range(COUNT))
+def test_inference_does_not_show(seed, make_net, tmp_path):
+    """A solver's test nets never run backward, so that layers are folded into others."""
+    text = Draw(seed).text()
+    plain = make_net(text, caffe.TEST)
+    weights = drawn_weights(plain, seed)
+    (tmp_path / "drawn.prototxt").write_text(text)
+    (tmp_path / "solver.prototxt").write_text(
+        'net: "drawn.prototxt" test_iter: 1 test_interval: 9 base_lr: 0.1 lr_policy: "fixed"'
+    )
+    solver = caffe.get_solver(tmp_path / "solver.prototxt", observed=[])
+    actual = run(solver.test_nets[0], weights, 3, backward=False)
+    compare(actual, run(plain, weights, 3, backward=False), text)
+
+
+@pytest.mark.parametrize("phase", [caffe.TRAIN, caffe.TEST], ids=["train", "test"])
+@pytest.mark.parametrize("seed", range(COUNT))
+def test_plan_does_not_show(seed, phase, make_net):
+    text = Draw(seed).text()
+    plain = make_net(text, phase)
+    weights = drawn_weights(plain, seed)
     expected = run(plain, weights, 2)
     planned = make_net(text, phase, observed=[])
     actual = run(planned, weights, 2)
@@ -304,7 +327,8 @@ def compare(actual, expected, text):
     for number, (left, right) in enumerate(zip(actual, expected)):
         assert left.keys() == right.keys()
         # Sums that cancel, such as a bias before BatchNorm, are exact to the size of their terms.
-        terms = max(np.abs(values).max(initial=0) for what, values in right.items() if what.startswith("gradient"))
+        gradients = [values for what, values in right.items() if what.startswith("gradient")]
+        terms = max((np.abs(values).max(initial=0) for values in gradients), default=0)
         for what in right:
             floor = 0.05 * terms if what.startswith("gradient") else 0.01
             scale = max(floor, np.abs(right[what]).max(initial=0))
