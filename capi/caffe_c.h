@@ -162,6 +162,10 @@ CAFFE_C_API int caffe_solver_test(caffe_solver* solver, int index, caffe_outputs
 /* Names of the outputs of test net `index`, in order. */
 CAFFE_C_API int caffe_solver_test_output_names(const caffe_solver* solver, int index,
                                                caffe_strings** names);
+/* Of an iteration so far, for each layer of the training net in order: its name and type, and the
+ * seconds of its forward and its backward pass. A fused layer's are those of the layer that it runs
+ * with. Free with caffe_outputs_free. */
+CAFFE_C_API int caffe_solver_layer_times(const caffe_solver* solver, caffe_outputs** times);
 /* Writes the weights to model_path and, unless state_path is NULL, the state, whose learned_net is
  * then `learned_net`. Each file by temporary name and rename. The format follows
  * solver.snapshot_format. */

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -26,6 +27,8 @@ struct caffe_solver {
   caffe::capi::ComputeThread compute;
   std::unique_ptr<caffe::Exchange> exchange;
   std::unique_ptr<caffe::Solver> solver;
+  std::vector<caffe::Net::LayerTime> times;  // of all iterations, by layer
+  int64_t timed = 0;                         // iterations
   caffe_comm* comm = nullptr;
   int rank = 0;
   int world = 1;
@@ -87,6 +90,7 @@ caffe_progress step(caffe_solver& handle, int64_t iterations) {
     progress.loss = result.loss;
     progress.learning_rate = result.learning_rate;
   }
+  handle.timed += iterations;
   progress.iter = solver.iter();
   progress.smoothed_loss = solver.smoothed_loss();
   progress.seconds = std::chrono::duration<double>(Clock::now() - start).count();
@@ -135,6 +139,9 @@ int caffe_solver_create(const uint8_t* solver, size_t size, const char* options,
     created->rank = chosen.rank;
     created->world = chosen.world;
     created->compute.run([&] { created->solver = std::make_unique<caffe::Solver>(param, chosen); });
+    caffe::Net& net = created->solver->net();
+    created->times.resize(net.layers().size());
+    net.profile(&created->times);
     *handle = created.release();
   });
 }
@@ -194,6 +201,22 @@ int caffe_solver_test_output_names(const caffe_solver* solver, int index, caffe_
     for (const int blob : net.output_blobs())
       list.push_back(net.blob_names()[static_cast<size_t>(blob)]);
     *names = caffe::capi::make_strings(std::move(list));
+  });
+}
+
+int caffe_solver_layer_times(const caffe_solver* solver, caffe_outputs** times) {
+  return guarded([&] {
+    given(solver, "solver"), given(times, "times");
+    auto result = std::make_unique<caffe_outputs>();
+    const double count = static_cast<double>(std::max<int64_t>(1, solver->timed));
+    const auto mean = [count](double seconds) { return static_cast<float>(seconds / count); };
+    for (size_t i = 0; i < solver->times.size(); ++i) {
+      const caffe::Layer& layer = *solver->solver->net().layers()[i];
+      const caffe::Net::LayerTime& time = solver->times[i];
+      result->items.push_back(
+          {layer.name() + " (" + layer.type() + ")", {mean(time.forward), mean(time.backward)}});
+    }
+    *times = result.release();
   });
 }
 

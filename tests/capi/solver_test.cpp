@@ -95,6 +95,26 @@ TEST(Solver, TestsItsNets) {
   EXPECT_THAT(caffe_last_error(), HasSubstr("no test net 1"));
 }
 
+TEST(Solver, TellsWhereTheTimeOfAnIterationGoes) {
+  const Digits digits;
+  const SolverHandle solver = make_solver(solver_text(digits));
+  caffe_progress progress{};
+  must(caffe_solver_step(solver.get(), 3, &progress));
+  caffe_outputs* raw = nullptr;
+  must(caffe_solver_layer_times(solver.get(), &raw));
+  const OutputsHandle times(raw);
+  ASSERT_GT(caffe_outputs_size(raw), 5u);
+  double sum = 0;
+  for (size_t i = 0; i < caffe_outputs_size(raw); ++i) {
+    ASSERT_EQ(caffe_outputs_count(raw, i), 2u);
+    sum += caffe_outputs_values(raw, i)[0] + caffe_outputs_values(raw, i)[1];
+    if (std::string(caffe_outputs_name(raw, i)) == "conv2 (Convolution)")
+      EXPECT_GT(caffe_outputs_values(raw, i)[1], 0);
+  }
+  EXPECT_GT(sum, 0);
+  EXPECT_LE(sum, progress.seconds / 3);
+}
+
 TEST(Solver, GoesOnFromASnapshotAsIfItHadNotStopped) {
   const Digits digits;
   const SolverHandle whole = make_solver(solver_text(digits), "threads=1");

@@ -188,6 +188,17 @@ JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverTestO
   });
 }
 
+JNIEXPORT jobjectArray JNICALL
+Java_com_yahoo_ml_caffe_engine_Native_solverLayerTimes(JNIEnv* env, jclass, jlong solver) {
+  return guarded(env, [&] {
+    caffe_outputs* times = nullptr;
+    check(env, caffe_solver_layer_times(handle<caffe_solver>(env, solver), &times));
+    const std::unique_ptr<caffe_outputs, decltype(&caffe_outputs_free)> owner(times,
+                                                                              &caffe_outputs_free);
+    return to_java_outputs(env, times);
+  });
+}
+
 JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverSnapshot(
     JNIEnv* env, jclass, jlong solver, jstring model, jstring state, jstring learned_net) {
   guarded(env, [&] {

@@ -40,10 +40,13 @@ private[caffe] final case class TrainJob(
   def checkpoints(storage: Storage): Checkpoints = new Checkpoints(storage, new Path(model), id)
 }
 
+/** Seconds that a layer's passes took in an iteration, on the mean. */
+private[caffe] final case class LayerTime(layer: String, forward: Double, backward: Double)
+
 /** What a worker did. Seconds are of this attempt. `model` is what worker 0 did not write to a file. */
 private[caffe] final case class WorkerReport(rank: Int, where: String, iterations: Long, records: Long, seconds: Double,
     dataSeconds: Double, communicationSeconds: Double, rounds: Seq[Round], points: Seq[TrainingPoint], memory: ProcessMemory,
-    model: Option[Array[Byte]] = None)
+    model: Option[Array[Byte]] = None, layers: Seq[LayerTime] = Nil)
 
 /** Task results as bytes: independent of the serializer that the user chose for Spark. */
 private[caffe] object Results {

@@ -55,8 +55,14 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
       val model = if (first) writeModel(iteration) else None
       if (first && !job.returnsModel) cleanUp()
       WorkerReport(rank, where, iteration - begin, totals.records, totals.seconds, totals.dataSeconds,
-        totals.communicationSeconds, if (first) rounds.toSeq else Nil, points.toSeq, atStart.max(ProcessMemory.now()), model)
+        totals.communicationSeconds, if (first) rounds.toSeq else Nil, points.toSeq, atStart.max(ProcessMemory.now()), model,
+        if (first) layerTimes else Nil)
     } finally uploads.close()
+  }
+
+  private def layerTimes: Seq[LayerTime] = {
+    val times = solver.layerTimes()
+    times.names.toSeq.zip(times.values).map { case (name, both) => LayerTime(name, both(0), both(1)) }
   }
 
   private def isDue(iteration: Long, every: Long): Boolean = every > 0 && iteration % every == 0

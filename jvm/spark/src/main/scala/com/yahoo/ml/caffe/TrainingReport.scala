@@ -22,6 +22,7 @@ private[caffe] final case class TrainingReport(title: String, points: Seq[Traini
        |<div class="curves">${(Seq(losses) ++ validation ++ Seq(speed, rates)).mkString("\n")}</div>
        |<h2>Workers</h2>
        |$workerTable
+       |$layerTable
        |<h2>Configuration</h2>
        |${configuration.map { case (name, text) => s"<h3>${escape(name)}</h3><pre>${escape(text)}</pre>" }.mkString("\n")}
        |</body></html>
@@ -37,13 +38,28 @@ private[caffe] final case class TrainingReport(title: String, points: Seq[Traini
 
   private def workerTable: String = {
     def share(part: Double, whole: Double) = if (whole > 0) String.format(Locale.ROOT, "%.1f %%", Double.box(100 * part / whole)) else ""
-    val rows = workers.map { w =>
-      val cells = Seq(escape(w.where), w.records.toString, String.format(Locale.ROOT, "%.1f", Double.box(w.seconds)),
+    table(Seq("worker", "images", "seconds", "waiting for data", "waiting for other workers"), workers.map { w =>
+      Seq(w.where, w.records.toString, String.format(Locale.ROOT, "%.1f", Double.box(w.seconds)),
         share(w.dataSeconds, w.seconds), share(w.communicationSeconds, w.seconds))
-      cells.map(c => s"<td>$c</td>").mkString("<tr>", "", "</tr>")
+    })
+  }
+
+  private def layerTable: String = {
+    def ms(seconds: Double) = String.format(Locale.ROOT, "%.3f", Double.box(1000 * seconds))
+    val layers = workers.headOption.toSeq.flatMap(_.layers).filter(l => l.forward + l.backward > 0)
+    if (layers.isEmpty) ""
+    else {
+      val all = layers.map(l => l.forward + l.backward).sum
+      "<h2>Layers</h2><p>Milliseconds of an iteration of worker 0. Layers that run as part of another have their time there.</p>" +
+        table(Seq("layer", "forward", "backward", "share"), layers.map { l =>
+          Seq(l.layer, ms(l.forward), ms(l.backward), String.format(Locale.ROOT, "%.1f %%", Double.box(100 * (l.forward + l.backward) / all)))
+        })
     }
-    val head = Seq("worker", "images", "seconds", "waiting for data", "waiting for other workers").map(h => s"<th>$h</th>")
-    s"<table><tr>${head.mkString}</tr>${rows.mkString}</table>"
+  }
+
+  private def table(head: Seq[String], rows: Seq[Seq[String]]): String = {
+    def line(cells: Seq[String], tag: String) = cells.map(c => s"<$tag>${escape(c)}</$tag>").mkString("<tr>", "", "</tr>")
+    s"<table>${line(head, "th")}${rows.map(line(_, "td")).mkString}</table>"
   }
 }
 

@@ -46,9 +46,11 @@ class TrainingOutputSuite extends AnyFunSuite {
   }
 
   test("a report survives what a run can give: no points, values that are no numbers, names with brackets") {
-    val worker = WorkerReport(0, "worker 0 on host <a>", 10, 640, 0, 0, 0, Nil, Nil, ProcessMemory(0, 0))
+    val layers = Seq(LayerTime("in<put", 0, 0), LayerTime("ip<1>", 0.0015, 0.0045))
+    val worker = WorkerReport(0, "worker 0 on host <a>", 10, 640, 0, 0, 0, Nil, Nil, ProcessMemory(0, 0), layers = layers)
     val page = TrainingReport("a & b", Nil, Seq(Round(1, Seq("loss" -> Array(Float.NaN)))), Seq(worker), Seq("Net" -> "name: \"<x>\"")).html
     assert(page.contains("a &amp; b") && page.contains("host &lt;a&gt;") && page.contains("&quot;&lt;x&gt;&quot;"))
-    assert(page.contains("no values") && !page.contains("NaN"))
+    assert(page.contains("no values") && !page.contains("NaN") && !page.contains("in&lt;put"))
+    assert(page.contains("<td>ip&lt;1&gt;</td><td>1.500</td><td>4.500</td><td>100.0 %</td>"))
   }
 }

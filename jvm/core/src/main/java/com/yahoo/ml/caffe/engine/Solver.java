@@ -53,6 +53,12 @@ public final class Solver extends Handle {
     return Native.solverTestOutputNames(address(), index);
   }
 
+  /** For each layer of the training net the seconds of its forward and backward pass, as means over the iterations. */
+  public NamedArrays layerTimes() throws IOException {
+    Object[] both = Native.solverLayerTimes(address());
+    return new NamedArrays((String[]) both[0], (float[][]) both[1]);
+  }
+
   /** Writes weights, and the state unless its path is null; the state then names `learnedNet` as its weights. */
   public void snapshot(String model, String state, String learnedNet) throws IOException {
     Native.solverSnapshot(address(), model, state, learnedNet);

@@ -70,6 +70,9 @@ final class Native {
 
   static native String[] solverTestOutputNames(long solver, int index) throws IOException;
 
+  /** {String[] names, float[][] {forward, backward}}. */
+  static native Object[] solverLayerTimes(long solver) throws IOException;
+
   static native void solverSnapshot(long solver, String model, String state, String learnedNet) throws IOException;
 
   static native void solverCancel(long solver);

@@ -1,0 +1,196 @@
+"""Measures what Spark's side costs, on this machine.
+
+start: seconds from spark-submit until the first training step is done, beside those of a job that only counts two
+numbers, each in a new application; the ratio is the median over the rounds of (ours / Spark's own).
+workers: images per second of LeNet and CIFAR10-quick with one executor of two cores, and with two executors of one core
+each. The batch is each worker's own, so both have the same work for an image; above 1 two executors are faster.
+
+All sides are run in turn, several rounds in one go, because only ratios of interleaved runs mean anything on a machine
+that others use too. Results go to results/spark_start.json and results/spark_workers.json.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+BIN = ROOT / ".venv" / "bin"
+DEADLINE = 300
+SHAPES = {"lenet": (1, 28, 28), "cifar10_quick": (3, 32, 32)}
+BATCHES = {"lenet": 64, "cifar10_quick": 100}
+MASTERS = {"local": "local[2]", "cluster": "local-cluster[2,1,1024]"}
+
+# What Spark's own job costs: nothing of it runs in Python but the start.
+BARE = """
+from pyspark.sql import SparkSession
+context = SparkSession.builder.getOrCreate().sparkContext
+numbers = context._jvm.java.util.Arrays.asList(1, 2)
+assert context._jsc.parallelize(numbers, 2).count() == 2
+print("Iteration 1 of 1", flush=True)
+context.stop()
+"""
+OURS = """
+import sys
+from caffeonspark import CaffeOnSpark, Config, DataSource
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+config = Config(spark, conf=sys.argv[1], model="file:" + sys.argv[2], clusterSize=int(sys.argv[3]))
+CaffeOnSpark(spark).train(DataSource(spark).getSource(config, True))
+spark.stop()
+"""
+
+
+def write_store(folder, shape, count=600):
+    """An LMDB of random pictures."""
+    import lmdb
+    import numpy as np
+    from caffe.proto import caffe_pb2
+
+    random = np.random.default_rng(1)
+    store = lmdb.open(str(folder), map_size=1 << 28)
+    with store.begin(write=True) as transaction:
+        for i in range(count):
+            datum = caffe_pb2.Datum(channels=shape[0], height=shape[1], width=shape[2], label=int(random.integers(10)))
+            datum.data = random.integers(0, 256, shape, dtype=np.uint8).tobytes()
+            transaction.put(b"%08d" % i, datum.SerializeToString())
+    store.close()
+
+
+def write_job(folder, net, iterations, display):
+    """The solver's path. The network is that of nets/ with a Data layer instead of its two Input layers."""
+    store = folder / f"{net}_lmdb"
+    if not store.exists():
+        write_store(store, SHAPES[net])
+    text = (HERE / "nets" / f"{net}.prototxt").read_text()
+    layers = re.sub(r'^layer \{ name: "(data|label)" .*\n', "", text, flags=re.M)
+    data = (
+        'layer { name: "data" type: "Data" top: "data" top: "label" transform_param { scale: 0.004 mean_value: 128 }\n'
+        f'  data_param {{ source: "{store}" backend: LMDB batch_size: {BATCHES[net]} }} }}\n'
+    )
+    (folder / f"{net}.prototxt").write_text(layers.replace("layer {", data + "layer {", 1))
+    solver = folder / f"{net}_solver.prototxt"
+    solver.write_text(
+        f'net: "{folder}/{net}.prototxt" base_lr: 0.001 lr_policy: "fixed" momentum: 0.9 random_seed: 1\n'
+        f"max_iter: {iterations} display: {display}\n"
+    )
+    return solver
+
+
+def submit(folder, master, program, *arguments):
+    """Runs a program; (seconds until it said "Iteration 1 of", all that it printed)."""
+    script = folder / "program.py"
+    script.write_text(program)
+    settings = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.log.level": "ERROR"}
+    settings |= {"spark.executor.memory": "512m", "spark.driver.memory": "512m"}
+    confs = [token for name, value in settings.items() for token in ("--conf", f"{name}={value}")]
+    start = "caffeonspark-submit" if arguments else "spark-submit"
+    command = [BIN / start, "--master", master, *confs, script, *arguments]
+    local = {
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_LOCAL_HOSTNAME": "localhost",
+        "SPARK_WORKER_DIR": str(folder / "work"),
+    }
+    environment = os.environ | local | {"PYSPARK_PYTHON": str(BIN / "python"), "PATH": f"{BIN}:{os.environ['PATH']}"}
+    begin, first, lines = time.perf_counter(), None, []
+    with (
+        open(folder / "errors.log", "w") as errors,
+        subprocess.Popen(
+            ["timeout", str(DEADLINE), *map(str, command)],
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        ) as process,
+    ):
+        for line in process.stdout:
+            if first is None and line.startswith("Iteration 1 of"):
+                first = time.perf_counter() - begin
+            lines.append(line)
+    if process.returncode or first is None and "Iteration" not in "".join(lines):
+        sys.exit(f"error: {' '.join(map(str, command))} failed: {(folder / 'errors.log').read_text()[-2000:]}")
+    return first, "".join(lines)
+
+
+def interleaved(sides, rounds):
+    """{side: what it gave in each round}"""
+    results = {side: [] for side in sides}
+    for number in range(rounds):
+        for side in list(sides) if number % 2 else reversed(sides):
+            results[side].append(sides[side]())
+    return results
+
+
+def start(folder, rounds):
+    for name, master in MASTERS.items():
+        solver = write_job(folder, "lenet", iterations=1, display=1)
+        ours = (OURS, solver, folder / "lenet.caffemodel", 2)
+        runs = interleaved(
+            {
+                "spark": lambda m=master: submit(folder, m, BARE)[0],
+                "training": lambda m=master, o=ours: submit(folder, m, *o)[0],
+            },
+            rounds,
+        )
+        ratios = [ours / bare for ours, bare in zip(runs["training"], runs["spark"], strict=True)]
+        result = {"master": master, "rounds": rounds, "ratio": statistics.median(ratios), "ratios": ratios}
+        result["seconds"] = {side: statistics.median(values) for side, values in runs.items()}
+        print(name, json.dumps(result), flush=True)
+        yield result
+
+
+def speed(printed):
+    """Images per second of all workers, and the shares of time that they wait for each other."""
+    found = re.search(r"Trained \d+ iterations on \d+ images in [\d.]+ s: ([\d.]+) images/s", printed)
+    waits = [float(text) for text in re.findall(r"for other workers ([\d.]+) %", printed)]
+    return float(found.group(1)), max(waits)
+
+
+def workers(folder, rounds):
+    for net, iterations in (("lenet", 600), ("cifar10_quick", 120)):
+
+        def run(executors, net=net, iterations=iterations):
+            solver = write_job(folder, net, iterations // executors, iterations // executors)
+            master = f"local-cluster[{executors},{2 // executors},1024]"
+            return speed(submit(folder, master, OURS, solver, folder / f"{net}.caffemodel", executors)[1])
+
+        runs = interleaved({"one": lambda run=run: run(1), "two": lambda run=run: run(2)}, rounds)
+        ratios = [two[0] / one[0] for one, two in zip(runs["one"], runs["two"], strict=True)]
+        result = {"net": net, "rounds": rounds, "ratio": statistics.median(ratios), "ratios": ratios}
+        result["images_per_second"] = {side: statistics.median(v for v, _ in values) for side, values in runs.items()}
+        result["waiting_for_each_other_percent"] = statistics.median(wait for _, wait in runs["two"])
+        print(json.dumps(result), flush=True)
+        yield result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=("start", "workers"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", help="JSON file")
+    options = parser.parse_args()
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        results = list({"start": start, "workers": workers}[options.what](pathlib.Path(scratch), options.rounds))
+    report = {
+        "what": __doc__.split("\n\n")[1].split(f"{options.what}: ")[1].split(";")[0].replace("\n", " "),
+        "command": "benchmarks/spark.py " + " ".join(sys.argv[1:]),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "processors": os.cpu_count(),
+        "load_average": load,
+        "results": results,
+    }
+    output = options.output or HERE / "results" / f"spark_{options.what}.json"
+    pathlib.Path(output).write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
