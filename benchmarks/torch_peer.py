@@ -3,17 +3,14 @@
 usage: torch_peer.py NET STEPS VARIANT THREADS [--inference] [--batch N]      VARIANT: eager, channels_last, compile
        torch_peer.py NET 0 export 1 --batch N --output FILE.onnx
 
-Prints what step_bench prints: `ready` after the first step, then one JSON object. With `export` it writes the net for
-onnx_peer.py.
+With `export` it writes the net for onnx_peer.py.
 """
 
 import argparse
-import json
-import resource
-import time
 
 import torch
 import torch.nn as nn
+from steps import measure
 from torch.nn import functional
 
 
@@ -216,18 +213,7 @@ def main():
     if arguments.variant == "export":
         return export(arguments.net, batch, arguments.output)
     step = make_step(arguments.net, arguments.variant, batch, arguments.inference)
-    step()
-    print("ready", flush=True)
-    for _ in range(2):
-        step()
-    wall, processor = [], []
-    for _ in range(arguments.steps):
-        start, used = time.perf_counter(), time.process_time()
-        step()
-        processor.append((time.process_time() - used) * 1e3)
-        wall.append((time.perf_counter() - start) * 1e3)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"ms": wall, "cpu_ms": processor, "peak_mb": peak, "version": f"PyTorch {torch.__version__}"}))
+    measure(step, arguments.steps, f"PyTorch {torch.__version__}")
 
 
 if __name__ == "__main__":
