@@ -8,8 +8,8 @@ WARM_UP = 2
 
 
 def measure(step, count, version):
-    """Prints `ready` after the first step, then one JSON object: milliseconds of the clock and of processor time for each
-    of `count` steps, and the process's peak of resident memory."""
+    """Prints `ready` after the first step, then one JSON object: milliseconds of the clock and of processor time for
+    each of `count` steps, and the process's peak of resident memory."""
     step()
     print("ready", flush=True)
     for _ in range(WARM_UP):
