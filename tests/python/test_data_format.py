@@ -117,10 +117,24 @@ def test_executors_load_the_library_that_was_sent(folder, csv_source, tmp_path, 
     spark = spark.config("spark.jars", f"{caffeonspark.jar_path()},{csv_source}").getOrCreate()
     try:
         model = f"file:{tmp_path}/idx.caffemodel"
-        config = caffeonspark.Config(spark, conf=str(tmp_path / "solver.prototxt"), model=model, clusterSize=2)
+        config = caffeonspark.Config(
+            spark, conf=str(tmp_path / "solver.prototxt"), model=model, clusterSize=2, features="data,ip", label="label"
+        )
         cos = caffeonspark.CaffeOnSpark(spark)
         cos.train(caffeonspark.DataSource(spark).getSource(config, True))
         assert (tmp_path / "idx.caffemodel").stat().st_size > 0
         assert all(np.isfinite(row.loss) for row in cos.trainingCurve.collect())
+        check_answers(cos, caffeonspark.DataSource(spark).getSource(config, False), folder)
     finally:
         spark.stop()
+
+
+def check_answers(cos, source, folder):
+    """Every record has its row, and the mean accuracy is that of the rows."""
+    images, labels = np.load(folder / "test.npy"), np.load(folder / "test_labels.npy")
+    rows = sorted(cos.features(source).collect(), key=lambda row: int(row.SampleID))
+    assert [int(row.SampleID) for row in rows] == list(range(len(images)))
+    np.testing.assert_allclose([row.data for row in rows], images.reshape(len(images), -1) / 256, rtol=1e-5)
+    assert [row.label[0] for row in rows] == labels.tolist()
+    right = np.mean([np.argmax(row.ip) for row in rows] == labels)
+    assert cos.test(source)["accuracy"][0] == pytest.approx(right, abs=1e-6)

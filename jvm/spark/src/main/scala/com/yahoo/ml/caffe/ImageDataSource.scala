@@ -83,10 +83,10 @@ abstract class ImageDataSource(conf: Config, layerId: Int, isTrain: Boolean)
 
 /** A source that executors read natively, each its own share of the records. */
 private[caffe] trait NativeRecords { this: DataSource[_, _] =>
-  /** "LMDB" or "LEVELDB". */
+  /** "LMDB", "LEVELDB", or the name of a library that reads a format of its own. */
   def backend: String
 
-  /** The same folder on every host, or a URI of a Hadoop file system. */
+  /** The same folder on every host, or a URI of a Hadoop file system; a library may mean something else by it. */
   def folder: String
 }
 
@@ -103,7 +103,8 @@ class LMDB(conf: Config, layerId: Int, isTrain: Boolean) extends ImageDataSource
 /** The records of a plain Data layer. */
 private[caffe] class DataLayerSource(conf: Config, layerId: Int, isTrain: Boolean)
     extends ImageDataSource(conf, layerId, isTrain) with NativeRecords {
-  override def backend: String = layerParameter.getDataParam.getBackend.name
+  override def backend: String =
+    if (layerParameter.hasSourceClass) layerParameter.getSourceClass else layerParameter.getDataParam.getBackend.name
 
   override def folder: String = Nets.storeSource(sourceFilePath)
 

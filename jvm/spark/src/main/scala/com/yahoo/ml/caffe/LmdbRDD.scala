@@ -64,8 +64,11 @@ private[caffe] object Records {
     RecordSource.open(backend, folder.toString)
   }
 
+  /** Does a library from outside read the records? */
+  def isLibrary(backend: String): Boolean = backend.endsWith(".so")
+
   def requireFolder(backend: String, folder: Path): Unit =
-    if (!Files.isDirectory(folder)) {
+    if (!isLibrary(backend) && !Files.isDirectory(folder)) {
       throw new IOException(s"$backend folder $folder does not exist on host ${Storage.host}; every host needs a copy of it, " +
         "or name one on a Hadoop file system, like hdfs://")
     }

@@ -120,7 +120,8 @@ private[caffe] object Nets {
   /** The same data layer over other records. */
   def withSource(net: NetParameter, layer: Int, backend: String, path: String): NetParameter = {
     val changed = net.getLayer(layer).toBuilder
-    changed.getDataParamBuilder.setBackend(DataParameter.DB.valueOf(backend)).setSource(markIfRemote(path))
+    val data = changed.getDataParamBuilder.setSource(markIfRemote(path))
+    if (Records.isLibrary(backend)) changed.setSourceClass(backend) else data.setBackend(DataParameter.DB.valueOf(backend))
     net.toBuilder.setLayer(layer, changed).build()
   }
 
