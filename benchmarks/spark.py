@@ -4,9 +4,11 @@ start: seconds from spark-submit until the first training step is done, beside t
 numbers, each in a new application; the ratio is the median over the rounds of (ours / Spark's own).
 workers: images per second of LeNet and CIFAR10-quick with one executor of two cores, and with two executors of one core
 each. The batch is each worker's own, so both have the same work for an image; above 1 two executors are faster.
+features: images per second of features() on two executors of one core, without the start of the job, beside those of
+the engine alone with two threads (step_bench --inference); the ratio is (Spark's / the engine's).
 
 All sides are run in turn, several rounds in one go, because only ratios of interleaved runs mean anything on a machine
-that others use too. Results go to results/spark_start.json and results/spark_workers.json.
+that others use too. Results go to results/spark_start.json, spark_workers.json and spark_features.json.
 """
 
 import argparse
@@ -25,8 +27,15 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 BIN = ROOT / ".venv" / "bin"
 DEADLINE = 300
-SHAPES = {"lenet": (1, 28, 28), "cifar10_quick": (3, 32, 32)}
-BATCHES = {"lenet": 64, "cifar10_quick": 100}
+SHAPES = {
+    "lenet": (1, 28, 28),
+    "cifar10_quick": (3, 32, 32),
+    "caffenet": (3, 227, 227),
+    "resnet50": (3, 224, 224),
+}
+BATCHES = {"lenet": 64, "cifar10_quick": 100, "caffenet": 32, "resnet50": 16}
+# net: the blob to extract, the rows of the smaller and of the larger job, whose difference is measured
+FEATURES = {"lenet": ("ip1", 2000, 42000), "caffenet": ("fc7", 64, 704), "resnet50": ("pool5", 32, 192)}
 MASTERS = {"local": "local[2]", "cluster": "local-cluster[2,1,1024]"}
 
 # What Spark's own job costs: nothing of it runs in Python but the start.
@@ -47,16 +56,34 @@ config = Config(spark, conf=sys.argv[1], model="file:" + sys.argv[2], clusterSiz
 CaffeOnSpark(spark).train(DataSource(spark).getSource(config, True))
 spark.stop()
 """
+# Seconds of a job over few and one over many rows, after one that starts everything.
+EXTRACTION = """
+import sys, time
+from caffeonspark import CaffeOnSpark, Config, DataSource
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+def seconds(solver):
+    config = Config(spark, conf=solver, model="file:" + sys.argv[1], features=sys.argv[2], clusterSize=2)
+    start = time.perf_counter()
+    frame = CaffeOnSpark(spark).features(DataSource(spark).getSource(config, False))
+    frame.write.format("noop").mode("overwrite").save()
+    frame.unpersist()
+    return time.perf_counter() - start
+few, many = sys.argv[3:]
+seconds(few)
+print("Iteration: seconds", seconds(few), seconds(many), flush=True)
+spark.stop()
+"""
 
 
-def write_store(folder, shape, count=600):
+def write_store(folder, shape, count):
     """An LMDB of random pictures."""
     import lmdb
     import numpy as np
     from caffe.proto import caffe_pb2
 
     random = np.random.default_rng(1)
-    store = lmdb.open(str(folder), map_size=1 << 28)
+    store = lmdb.open(str(folder), map_size=1 << 30)
     with store.begin(write=True) as transaction:
         for i in range(count):
             datum = caffe_pb2.Datum(channels=shape[0], height=shape[1], width=shape[2], label=int(random.integers(10)))
@@ -65,21 +92,21 @@ def write_store(folder, shape, count=600):
     store.close()
 
 
-def write_job(folder, net, iterations, display):
+def write_job(folder, net, iterations, display, rows=600):
     """The solver's path. The network is that of nets/ with a Data layer instead of its two Input layers."""
-    store = folder / f"{net}_lmdb"
+    store = folder / f"{net}_{rows}_lmdb"
     if not store.exists():
-        write_store(store, SHAPES[net])
+        write_store(store, SHAPES[net], rows)
     text = (HERE / "nets" / f"{net}.prototxt").read_text()
     layers = re.sub(r'^layer \{ name: "(data|label)" .*\n', "", text, flags=re.M)
     data = (
         'layer { name: "data" type: "Data" top: "data" top: "label" transform_param { scale: 0.004 mean_value: 128 }\n'
         f'  data_param {{ source: "{store}" backend: LMDB batch_size: {BATCHES[net]} }} }}\n'
     )
-    (folder / f"{net}.prototxt").write_text(layers.replace("layer {", data + "layer {", 1))
-    solver = folder / f"{net}_solver.prototxt"
+    (folder / f"{net}_{rows}.prototxt").write_text(layers.replace("layer {", data + "layer {", 1))
+    solver = folder / f"{net}_{rows}_solver.prototxt"
     solver.write_text(
-        f'net: "{folder}/{net}.prototxt" base_lr: 0.001 lr_policy: "fixed" momentum: 0.9 random_seed: 1\n'
+        f'net: "{folder}/{net}_{rows}.prototxt" base_lr: 0.001 lr_policy: "fixed" momentum: 0.9 random_seed: 1\n'
         f"max_iter: {iterations} display: {display}\n"
     )
     return solver
@@ -171,17 +198,56 @@ def workers(folder, rounds):
         yield result
 
 
+def write_weights(folder, net):
+    """A model with the values that the net's fillers give."""
+    import caffe
+
+    path = folder / f"{net}.caffemodel"
+    caffe.Net(str(HERE / "nets" / f"{net}.prototxt"), caffe.TEST).save(str(path))
+    return path
+
+
+def engine_speed(net):
+    """Images per second of the engine alone."""
+    steps = str(max(8, 2000 // BATCHES[net] // (1 if net == "lenet" else 8)))
+    command = [ROOT / "build/release/benchmarks/step_bench", HERE / "nets" / f"{net}.prototxt", steps, "--inference"]
+    environment = os.environ | {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=DEADLINE)
+    return BATCHES[net] / statistics.median(json.loads(done.stdout.removeprefix("ready\n"))["ms"]) * 1e3
+
+
+def features(folder, rounds):
+    for net, (blob, few, many) in FEATURES.items():
+        weights = write_weights(folder, net)
+        solvers = [write_job(folder, net, iterations=1, display=1, rows=rows) for rows in (few, many)]
+
+        def extract(job=(EXTRACTION, weights, blob, *solvers), rows=many - few):
+            _, printed = submit(folder, MASTERS["cluster"], *job)
+            less, more = map(float, re.search(r"seconds ([\d.]+) ([\d.]+)", printed).groups())
+            return rows / (more - less)
+
+        runs = interleaved({"engine": lambda net=net: engine_speed(net), "spark": extract}, rounds)
+        ratios = [spark / engine for spark, engine in zip(runs["spark"], runs["engine"], strict=True)]
+        result = {"net": net, "blob": blob, "rounds": rounds, "ratio": statistics.median(ratios), "ratios": ratios}
+        result["images_per_second"] = {side: statistics.median(values) for side, values in runs.items()}
+        print(json.dumps(result), flush=True)
+        yield result
+
+
+MEASURES = {"start": start, "workers": workers, "features": features}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("start", "workers"))
+    parser.add_argument("what", choices=MEASURES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", help="JSON file")
     options = parser.parse_args()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
-        results = list({"start": start, "workers": workers}[options.what](pathlib.Path(scratch), options.rounds))
+        results = list(MEASURES[options.what](pathlib.Path(scratch), options.rounds))
     report = {
-        "what": __doc__.split("\n\n")[1].split(f"{options.what}: ")[1].split(";")[0].replace("\n", " "),
+        "what": __doc__.split(f"\n{options.what}: ")[1].split(";")[0].replace("\n", " "),
         "command": "benchmarks/spark.py " + " ".join(sys.argv[1:]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "processors": os.cpu_count(),
