@@ -6,7 +6,6 @@ import com.yahoo.ml.caffe.engine.Net
 import com.yahoo.ml.caffe.tools.Vocab
 import org.apache.spark.broadcast.Broadcast
 import org.apache.spark.sql.Row
-import org.apache.spark.{InterruptibleIterator, TaskContext}
 
 private[caffe] final case class CaptionModel(data: ModelData, words: Vector[String])
 
@@ -96,18 +95,7 @@ private[caffe] final class Captions(job: CaptionJob, model: CaptionModel, cores:
 private[caffe] object Captions {
   /** What runs in a task: every input row, in order, with its sentence behind its columns. */
   def rows(job: CaptionJob, model: Broadcast[CaptionModel], input: Iterator[Row]): Iterator[Row] =
-    if (!input.hasNext) Iterator.empty
-    else {
-      val context = TaskContext.get()
-      val captions = new Captions(job, model.value, context.cpus())
-      context.addTaskCompletionListener[Unit](_ => captions.close())
-      var before = 0L
-      new InterruptibleIterator(context, input.grouped(job.batch)).flatMap { group =>
-        val rows = group.toIndexedSeq
-        val start = before
-        val answers = captions.answer(rows, i => s"row ${start + i} of partition ${context.partitionId()}")
-        before += rows.length
-        rows.iterator.zip(answers.iterator).map { case (row, sentence) => Row.fromSeq(row.toSeq :+ sentence.orNull) }
-      }
+    TaskRows.answered(input, job.batch)(context => new Captions(job, model.value, context.cpus())) { (captions, rows, name) =>
+      rows.iterator.zip(captions.answer(rows, name).iterator).map { case (row, sentence) => Row.fromSeq(row.toSeq :+ sentence.orNull) }
     }
 }

@@ -4,7 +4,6 @@ import com.yahoo.ml.caffe.engine.Net
 import org.apache.spark.broadcast.Broadcast
 import org.apache.spark.ml.linalg.Vectors
 import org.apache.spark.sql.Row
-import org.apache.spark.{InterruptibleIterator, TaskContext}
 
 /** All that a task needs to answer rows. `threads` 0: as many as the task has cores. */
 private[caffe] final case class PredictJob(key: String, net: Array[Byte], inputs: Seq[FilledInput], outputs: Seq[String],
@@ -68,28 +67,21 @@ private[caffe] final class Predictor(job: PredictJob, opened: OpenedNet, mean: A
 
 private[caffe] object Predictor {
   /** What runs in a task: every input row, in order, with its outputs behind its columns. */
-  def rows(job: PredictJob, model: Broadcast[ModelData], hdf5: Boolean, input: Iterator[Row]): Iterator[Row] =
-    if (!input.hasNext) Iterator.empty
-    else {
-      val context = TaskContext.get()
-      val predictor = new Predictor(job, job.opened(() => model.value, hdf5, context.cpus()), model.value.mean)
-      context.addTaskCompletionListener[Unit](_ => predictor.close())
-      val nothing = Seq.fill(job.outputs.length + (if (job.prediction) 1 else 0))(null)
-      var before = 0L
-      new InterruptibleIterator(context, input.grouped(job.batch)).flatMap { group =>
-        val rows = group.toIndexedSeq
-        val start = before
-        val answers = predictor.answer(rows, i => s"row ${start + i} of partition ${context.partitionId()}")
-        before += rows.length
-        rows.indices.iterator.flatMap { i =>
-          answers(i) match {
-            case Some(values) => Some(Row.fromSeq(rows(i).toSeq ++ values))
-            case None if job.invalid == CaffeParams.Keep => Some(Row.fromSeq(rows(i).toSeq ++ nothing))
-            case None => None
-          }
+  def rows(job: PredictJob, model: Broadcast[ModelData], hdf5: Boolean, input: Iterator[Row]): Iterator[Row] = {
+    val nothing = Seq.fill(job.outputs.length + (if (job.prediction) 1 else 0))(null)
+    TaskRows.answered(input, job.batch) { context =>
+      new Predictor(job, job.opened(() => model.value, hdf5, context.cpus()), model.value.mean)
+    } { (predictor, rows, name) =>
+      val answers = predictor.answer(rows, name)
+      rows.indices.iterator.flatMap { i =>
+        answers(i) match {
+          case Some(values) => Some(Row.fromSeq(rows(i).toSeq ++ values))
+          case None if job.invalid == CaffeParams.Keep => Some(Row.fromSeq(rows(i).toSeq ++ nothing))
+          case None => None
         }
       }
     }
+  }
 
   /** A blob's values for one row. A blob without a row axis has its values for each row: a loss, an accuracy. */
   private def valuesOf(all: Array[Float], shape: Array[Long], rows: Int, row: Int): Array[Float] =
