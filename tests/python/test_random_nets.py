@@ -159,7 +159,9 @@ class Draw:
             return
         if n * h * w < 8:
             return
-        top = self.add("BatchNorm", [blob], [self.shapes[blob]], "batch_norm_param { eps: 0.01 }")
+        # Without these specs Caffe goes backward through all above, which only shows where all blobs are readable.
+        specs = "param { lr_mult: 0 } " * 3
+        top = self.add("BatchNorm", [blob], [self.shapes[blob]], specs + "batch_norm_param { eps: 0.01 }")
         if self.random.random() < 0.8:
             parameters = 'scale_param { bias_term: true filler { type: "gaussian" std: 0.5 } }'
             top = self.add("Scale", [top], [self.shapes[blob]], parameters, self.random.random() < 0.5)
