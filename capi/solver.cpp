@@ -128,10 +128,10 @@ int caffe_solver_create(const uint8_t* solver, size_t size, const char* options,
                         caffe_solver** handle) {
   return guarded([&] {
     given(handle, "handle");
-    const Options parsed("caffe_solver_create", options,
-                         {"rank", "world", "threads", "weights", "state", "continue_data",
-                          "first_batch", "shuffle", "seed", "resize", "data_threads",
-                          "memory_limit"});
+    const Options parsed(
+        "caffe_solver_create", options,
+        {"rank", "world", "threads", "weights", "state", "continue_data", "first_batch", "shuffle",
+         "seed", "resize", "data_threads", "memory_limit"});
     const caffe::SolverOptions chosen = solver_options(parsed);
     const caffe::SolverParameter param = parse_solver(solver, size);
     auto created =

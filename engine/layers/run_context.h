@@ -37,8 +37,8 @@ struct RunContext {
   // the rank it tells the global position of a record: row i of this rank has position (pass *
   // batch + i) * world + rank.
   int64_t pass = 0;
-  // A pass backward runs layers forward once more, whose results it did not keep. They must give the
-  // same, and leave alone what else a pass forward changes: running statistics.
+  // A pass backward runs layers forward once more, whose results it did not keep. They must give
+  // the same, and leave alone what else a pass forward changes: running statistics.
   bool repeating = false;
   DataOptions data;
 };

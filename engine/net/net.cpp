@@ -79,12 +79,12 @@ void Net::set_observed(const NetOptions& options) {
   observed_.assign(blobs_.size(), !options.observed.has_value());
   const auto moves = [](const auto& layer) { return layer->shapes_tops_by_value(); };
   const bool shares = options.observed && std::none_of(layers_.begin(), layers_.end(), moves);
-  CAFFE_REQUIRE(shares || options.memory_limit == 0, "net ", name_,
-                " cannot keep to a limit of memory, because it keeps all blobs: they are observed, ",
-                "or have shapes that depend on values");
+  CAFFE_REQUIRE(
+      shares || options.memory_limit == 0, "net ", name_,
+      " cannot keep to a limit of memory, because it keeps all blobs: they are observed, ",
+      "or have shapes that depend on values");
   if (!options.observed) return;
-  if (shares)
-    arena_ = options.arena ? options.arena : std::make_shared<Arena>();
+  if (shares) arena_ = options.arena ? options.arena : std::make_shared<Arena>();
   for (const std::string& name : *options.observed) {
     const int id = find_blob(name);
     CAFFE_REQUIRE(id >= 0, "cannot observe blob ", name, ": net ", name_,
@@ -195,8 +195,8 @@ void Net::limit_memory(const std::set<const Buffer*>& kept) {
   }
   CAFFE_REQUIRE(
       false, "net ", name_, " needs at least ", memory_->bytes(),
-             " bytes for its blobs, also when parts of it run forward again on the way back; the ",
-             "limit is ", memory_limit_, ": raise it, or reduce batch_size");
+      " bytes for its blobs, also when parts of it run forward again on the way back; the ",
+      "limit is ", memory_limit_, ": raise it, or reduce batch_size");
 }
 
 std::vector<bool> Net::repeatable_steps() const {

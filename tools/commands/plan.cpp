@@ -34,7 +34,8 @@ const char* const kAbout =
     "caffe plan FILE prints a table with a row for each step of a pass: the layer, the "
     "implementation that runs it, its kernel and memory layouts, the shape and bytes of its top, "
     "and which layers run as part of it (fused). Below a row stands why faster implementations "
-    "were refused; at the end, how much memory the steps share. Nothing is computed, but the data layers' stores must exist.\n"
+    "were refused; at the end, how much memory the steps share. Nothing is computed, but the data "
+    "layers' stores must exist.\n"
     "\n"
     "example:\n"
     "caffe plan lenet_train_test.prototxt -phase TEST";

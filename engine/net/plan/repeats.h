@@ -36,7 +36,7 @@ class Segments {
 
   size_t steps_;
   std::vector<bool> repeatable_;
-  std::vector<bool> changes_;     // the step works in place
+  std::vector<bool> changes_;  // the step works in place
   std::vector<bool> goes_back_;
   std::vector<size_t> cuts_;      // before these steps, rising
   std::vector<double> work_;      // bytes that the steps before this one write

@@ -330,7 +330,8 @@ TEST_F(PlannedNetTest, ComputesTheSameWithLessMemory) {
   for (const size_t limit : {all - 1, least}) {
     const auto net = limited(limit);
     EXPECT_LE(number_after(shared, net->plan_text()), limit);
-    EXPECT_THAT(net->plan_text(), HasSubstr(" steps run forward again on the way back; that saves "));
+    EXPECT_THAT(net->plan_text(),
+                HasSubstr(" steps run forward again on the way back; that saves "));
     for (int pass = 0; pass < 3; ++pass) {
       double loss[2];
       for (int i = 0; i < 2; ++i) {
