@@ -134,13 +134,10 @@ private[caffe] object Cluster {
   def recoveryTimeoutSeconds(sc: SparkContext): Int = sc.getConf.getTimeAsSeconds(RecoveryTimeout, "300s").toInt
 
   /** How many executors there are as soon as there are `wanted`, or after so many seconds. */
-  def awaitExecutors(sc: SparkContext, wanted: Int, seconds: Int): Int =
-    if (local.matches(sc.master)) wanted
-    else {
-      val deadline = System.nanoTime() + seconds * 1000000000L
-      while (executors(sc) < wanted && System.nanoTime() < deadline) Thread.sleep(50)
-      executors(sc)
-    }
+  def awaitExecutors(sc: SparkContext, wanted: Int, seconds: Int): Int = sc.master match {
+    case local(_) => wanted
+    case _ => waitForExecutors(sc, wanted, seconds)
+  }
 
   /** Without the driver's own entry. */
   private def executors(sc: SparkContext): Int = sc.getExecutorMemoryStatus.size - 1
