@@ -180,7 +180,8 @@ void Net::plan_memory() {
   if (!arena_) return;
   const std::set<const Buffer*> kept = kept_buffers();
   memory_ = std::make_unique<MemoryPlan>(plan_->steps(), kept, !forward_only_, arena_);
-  if (memory_limit_ > 0 && !forward_only_ && memory_->bytes() > memory_limit_) limit_memory(kept);
+  unlimited_bytes_ = memory_->bytes();
+  if (memory_limit_ > 0 && !forward_only_ && unlimited_bytes_ > memory_limit_) limit_memory(kept);
 }
 
 // The fewest segments that suffice: the fewer there are, the less runs twice.
@@ -504,10 +505,9 @@ std::string Net::plan_text() const {
     text += concat("memory shared by the steps: ", memory_->bytes(), " bytes in place of ",
                    memory_->bytes_apart(), "; at once needed: ", memory_->bytes_at_once(), "\n");
     if (memory_->repeated() > 0) {
-      const MemoryPlan all(plan_->steps(), kept_buffers(), true, arena_);
       text += concat("to stay below ", memory_limit_, " bytes, ", memory_->repeated(), " of ",
                      plan_->steps().size(), " steps run forward again on the way back; that saves ",
-                     all.bytes() - memory_->bytes(), " bytes\n");
+                     unlimited_bytes_ - memory_->bytes(), " bytes\n");
     }
   }
   return text;

@@ -220,6 +220,7 @@ class Net {
   std::unique_ptr<Plan> unfused_plan_;  // for ranges that cut a fused group
   std::shared_ptr<Arena> arena_;        // null: everything is observed
   size_t memory_limit_ = 0;             // of the arena; 0: none
+  size_t unlimited_bytes_ = 0;          // that the arena would have without a limit
   std::unique_ptr<MemoryPlan> memory_;  // null: everything is kept
   std::vector<bool> ran_fused_;         // by layer: whether plan_ ran it forward last
   std::array<std::vector<std::function<void(int)>>, 4> callbacks_;  // by Moment
