@@ -112,6 +112,7 @@ def test_yarn_replaces_an_executor_that_is_killed(trained, reference, submit, jo
     text = submit(job, *yarn, *flags, watch=kill).ok()
     assert len(killed) == 1 and text.count("Iteration 100 of 160") == 2
     assert text.count("Iteration 20 of 160") == 1  # not from the beginning
+    assert text.count("Recovery 1: executor 1 was lost (") == 1 and "Recovery 2: " not in text
     assert weights(files.read("/out/killed/lenet.model")) == reference
 
 
