@@ -6,11 +6,7 @@ import java.util.UUID
 
 import caffe.Caffe.SolverParameter
 import org.apache.hadoop.fs.Path
-<<<<<<< HEAD
-import org.apache.spark.{SparkContext, SparkException}
-=======
-import org.apache.spark.{FutureAction, HashPartitioner, SparkConf, SparkContext}
->>>>>>> cfdf1d5 (engine: a limit of memory, kept by running parts of a net again on the way back)
+import org.apache.spark.{SparkConf, SparkContext, SparkException}
 import org.slf4j.LoggerFactory
 
 /** What a training run gave beside its model. */
@@ -276,16 +272,12 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
 }
 
 private[caffe] object Trainer {
-<<<<<<< HEAD
+  /** How much memory blobs of training may take, in Spark's words. */
+  val MemoryLimit = "spark.caffe.memoryLimit"
   /** Spark property: how often training is submitted anew without having got further in between. */
   val MaxRestarts = "spark.caffe.maxRestarts"
   private val UsualRestarts = 3
   private val UsualInterval = "60s"
-=======
-  /** How much memory blobs of training may take, in Spark's words. */
-  val MemoryLimit = "spark.caffe.memoryLimit"
-
->>>>>>> cfdf1d5 (engine: a limit of memory, kept by running parts of a net again on the way back)
   private val SecretBytes = 32
 
   /** A run that begins: under which id, with which solver for the engine, and where an interrupted one left off. */
