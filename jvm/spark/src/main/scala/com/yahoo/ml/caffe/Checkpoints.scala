@@ -20,7 +20,8 @@ private[caffe] final case class RestartPoint(manifest: Manifest, path: Path) {
 
 /**
  * The recovery checkpoints of one job, in a hidden folder beside its model that only this job writes to. There is one, for
- * a moment two: an older one goes when the next is complete.
+ * a moment two: older ones go when the next is complete. A newer one is that of a worker whose driver was killed, and as
+ * good: the same job computes the same.
  */
 private[caffe] final class Checkpoints(storage: Storage, model: Path, job: String) {
   import Checkpoints._
@@ -43,7 +44,7 @@ private[caffe] final class Checkpoints(storage: Storage, model: Path, job: Strin
         }
         throw e
     }
-    remove(!keep.contains(_))
+    remove(iterationOf(_).exists(_ < made.iteration))
   }
 
   // Manifests first: without them the other files mean nothing.
@@ -63,6 +64,11 @@ private[caffe] object Checkpoints {
   private val Name = "checkpoint"
 
   def baseName(iteration: Long): String = s"${Name}_iter_$iteration"
+
+  private val numbered = s"${Name}_iter_(\\d+)".r
+
+  private def iterationOf(file: String): Option[Long] =
+    numbered.findFirstMatchIn(file).flatMap(found => Try(found.group(1).toLong).toOption)
 
   private def manifestName(iteration: Long): String = baseName(iteration) + Manifest.Suffix
 

@@ -61,9 +61,13 @@ class ManifestSuite extends SparkTest {
       put(other, "other", 30)
       put(mine, "mine", 20)
       assert(names("mine") == Seq("checkpoint_iter_20.caffemodel", "checkpoint_iter_20.manifest"))
+      put(mine, "mine", 18)
+      assert(names("mine").count(_.endsWith(".manifest")) == 2) // the newer one is not removed
+      put(mine, "mine", 21)
+      assert(names("mine") == Seq("checkpoint_iter_21.caffemodel", "checkpoint_iter_21.manifest"))
       val missing = folder.resolve(Checkpoints.baseName(25) + ".caffemodel")
       intercept[java.io.IOException](mine.write(Seq(missing), files => manifest("mine", 25, files: _*)))
-      assert(mine.newest(path(folder, "out/l")).map(_.manifest.iteration).contains(20L))
+      assert(mine.newest(path(folder, "out/l")).map(_.manifest.iteration).contains(21L))
       assert(Manifest.all(storage, Checkpoints.ofAllJobs(storage, model), _.arguments == "args").map(_.manifest.job) ==
         Seq("other", "mine"))
       mine.delete()
