@@ -99,7 +99,7 @@ class RowFormatsSuite extends SparkTest {
     assert(count.contains("row 'x'") && count.contains("2 numbers") && count.contains("label_size is 1"), count)
 
     val pixels = Seq(("p", Array[Byte](1, -1), "3"), ("q", Array[Byte](0, 9), " 2.5")).toDF("id", "data", "label")
-    for (format <- Seq("parquet", "orc", "json")) {
+    for (format <- Seq("parquet", "orc", "json", "avro")) {
       val source = saved(pixels, s"pixels-$format", format)
       assert(blobs(memory(source, s"""channels: 1 height: 1 width: 2 dataframe_format: "$format" """,
         more = "transform_param { scale: 2 }"), Seq("data", "label")) ==
