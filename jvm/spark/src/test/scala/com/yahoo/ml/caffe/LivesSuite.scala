@@ -36,11 +36,13 @@ class LivesSuite extends FaultTest {
           usage()
         }
         val early = some(15)
-        val late = some(35)
+        val more = 35
+        val late = some(more)
         info(s"after 15 trainings: $early, after 50: $late")
-        assert(late.threads <= early.threads + 4, s"$early $late")
-        assert(late.files <= early.files + 4, s"$early $late")
-        assert(late.nativeMegabytes <= early.nativeMegabytes + 35 * buffer / 2, s"$early $late")
+        // Java's and Spark's own numbers go up and down; something that each training leaves would add `more` of it.
+        assert(late.threads <= early.threads + more / 2, s"$early $late")
+        assert(late.files <= early.files + more / 2, s"$early $late")
+        assert(late.nativeMegabytes <= early.nativeMegabytes + more * buffer / 2, s"$early $late")
         assert(names(folder.resolve("out")) == Set("m", "m.manifest"))
       }
     }
