@@ -105,7 +105,7 @@ SUITES = [
         fast=True,
     ),
     Suite("natives", "ci/check_natives.sh", last_line, 10, "python/caffe/__init__.py"),
-    Suite("scala", "ci/scala_tests.sh", junit_xml, 20, "jvm/*/src/test/scala/**/*Suite.scala"),
+    Suite("scala", "ci/scala_tests.sh", junit_xml, 30, "jvm/*/src/test/scala/**/*Suite.scala"),
     Suite(
         "python-spark",
         ".venv/bin/python -m pytest -q -m spark --junitxml=$OUT/pytest.xml",
