@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every failure of docs/reliability.md, the slow ones too, on local-cluster and on a standalone cluster of two workers. Prints the
-# times as a table. Needs what ci/build.sh made; takes about ten minutes.
+# times as a table; fifty trainings in one JVM, too. Needs what ci/build.sh made; takes about fifteen minutes.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 SPARK_HOME=$("$VENV/bin/python" -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')
 export SPARK_HOME SPARK_SCALA_VERSION=2.13 SPARK_LOCAL_IP=127.0.0.1 SPARK_LOCAL_HOSTNAME=localhost
@@ -20,7 +20,7 @@ run() { # run MASTER: the suites there
   mkdir -p "$work/tmp"
   CAFFE_TEST_MASTER=$1 CAFFE_FAILURES=all CAFFE_FAILURE_TIMES=$times mvn -B -q -f "$ROOT/pom.xml" -pl jvm/spark -am \
     -Dcaffe.native.dir="$BUILD/stage/jar" -Dtest.tmpdir="$work/tmp" \
-    -Dsuites=com.yahoo.ml.caffe.FailureSuite,com.yahoo.ml.caffe.ResumeSuite verify
+    -Dsuites=com.yahoo.ml.caffe.FailureSuite,com.yahoo.ml.caffe.ResumeSuite,com.yahoo.ml.caffe.LivesSuite verify
 }
 
 start() { # start NAME CLASS ARGUMENTS...: a daemon of Spark's
