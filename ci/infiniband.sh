@@ -68,7 +68,7 @@ make_root() {
   {
     echo '#!/bin/busybox sh'
     echo '/bin/busybox --install -s /bin; export PATH=/usr/sbin:/usr/bin:/sbin:/bin'
-    echo 'mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; mount -t tmpfs tmp /tmp'
+    echo 'mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev'
     sed 's#.*/#insmod /modules/#' "$work/modules"
     # By full path: the shell prefers its own, lesser `ip`.
     echo "ip=$(command -v ip) rdma=$(command -v rdma)"
