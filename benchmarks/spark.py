@@ -27,13 +27,6 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 BIN = ROOT / ".venv" / "bin"
 DEADLINE = 300
-SHAPES = {
-    "lenet": (1, 28, 28),
-    "cifar10_quick": (3, 32, 32),
-    "caffenet": (3, 227, 227),
-    "resnet50": (3, 224, 224),
-}
-BATCHES = {"lenet": 64, "cifar10_quick": 100, "caffenet": 32, "resnet50": 16}
 # net: the blob to extract, the rows of the smaller and of the larger job, whose difference is measured
 FEATURES = {"lenet": ("ip1", 2000, 42000), "caffenet": ("fc7", 64, 704), "resnet50": ("pool5", 32, 192)}
 MASTERS = {"local": "local[2]", "cluster": "local-cluster[2,1,1024]"}
@@ -91,16 +84,24 @@ def write_store(folder, shape, count):
     store.close()
 
 
+def batch_and_shape(net):
+    """Of a net's input: pictures in a batch, and the shape of one."""
+    text = (HERE / "nets" / f"{net}.prototxt").read_text()
+    batch, *shape = map(int, re.findall(r"dim: (\d+)", re.search(r'^layer \{ name: "data" .*', text, flags=re.M)[0]))
+    return batch, tuple(shape)
+
+
 def write_job(folder, net, iterations, display, rows=600):
     """The solver's path. The network is that of nets/ with a Data layer instead of its two Input layers."""
     store = folder / f"{net}_{rows}_lmdb"
+    batch, shape = batch_and_shape(net)
     if not store.exists():
-        write_store(store, SHAPES[net], rows)
+        write_store(store, shape, rows)
     text = (HERE / "nets" / f"{net}.prototxt").read_text()
     layers = re.sub(r'^layer \{ name: "(data|label)" .*\n', "", text, flags=re.M)
     data = (
         'layer { name: "data" type: "Data" top: "data" top: "label" transform_param { scale: 0.004 mean_value: 128 }\n'
-        f'  data_param {{ source: "{store}" backend: LMDB batch_size: {BATCHES[net]} }} }}\n'
+        f'  data_param {{ source: "{store}" backend: LMDB batch_size: {batch} }} }}\n'
     )
     (folder / f"{net}_{rows}.prototxt").write_text(layers.replace("layer {", data + "layer {", 1))
     solver = folder / f"{net}_{rows}_solver.prototxt"
@@ -208,11 +209,12 @@ def write_weights(folder, net):
 
 def engine_speed(net):
     """Images per second of the engine alone."""
-    steps = str(max(8, 2000 // BATCHES[net] // (1 if net == "lenet" else 8)))
+    batch, _ = batch_and_shape(net)
+    steps = str(max(8, 2000 // batch // (1 if net == "lenet" else 8)))
     command = [ROOT / "build/release/benchmarks/step_bench", HERE / "nets" / f"{net}.prototxt", steps, "--inference"]
     environment = os.environ | {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=DEADLINE)
-    return BATCHES[net] / statistics.median(json.loads(done.stdout.removeprefix("ready\n"))["ms"]) * 1e3
+    return batch / statistics.median(json.loads(done.stdout.removeprefix("ready\n"))["ms"]) * 1e3
 
 
 def features(folder, rounds):

@@ -206,7 +206,7 @@ std::vector<bool> Net::repeatable_steps() const {
     bool all = true;
     for (int i = step.first; i <= step.last; ++i) {
       const Layer& layer = *layers_[static_cast<size_t>(i)];
-      all &= !bottom_ids(i).empty() && layer.repeatable() && !layer.shapes_tops_by_value();
+      all &= !bottom_ids(i).empty() && layer.repeatable();
     }
     repeatable.push_back(all);
   }

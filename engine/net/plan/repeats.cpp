@@ -25,46 +25,48 @@ std::set<const Buffer*> changed_by(const BufferUses& uses) {
 
 Segments::Segments(const std::vector<Plan::Step>& steps, const std::set<const Buffer*>& kept,
                    std::vector<bool> repeatable)
-    : steps_(steps.size()), repeatable_(std::move(repeatable)) {
+    : repeatable_(std::move(repeatable)) {
+  std::vector<BufferUses> uses;
   for (const Plan::Step& step : steps) {
-    changes_.push_back(!changed_by(step.implementation->forward_uses()).empty());
+    uses.push_back(step.implementation->forward_uses());
     goes_back_.push_back(step.backward);
   }
-  find_cuts(steps);
-  weigh(steps, kept);
+  find_cuts(uses);
+  weigh(uses, kept);
 }
 
 // Not between a step that writes something and one that changes it: the segment after the cut could
 // not run again.
-void Segments::find_cuts(const std::vector<Plan::Step>& steps) {
+void Segments::find_cuts(const std::vector<BufferUses>& uses) {
   std::map<const Buffer*, size_t> written;
-  std::vector<bool> possible(steps_, true);
-  for (size_t i = 0; i < steps_; ++i) {
-    const BufferUses uses = steps[i].implementation->forward_uses();
-    for (const Buffer* buffer : changed_by(uses)) {
+  std::vector<bool> possible(uses.size(), true);
+  for (size_t i = 0; i < uses.size(); ++i) {
+    const std::set<const Buffer*> changed = changed_by(uses[i]);
+    changes_.push_back(!changed.empty());
+    for (const Buffer* buffer : changed) {
       const auto it = written.find(buffer);
       const size_t first = it == written.end() ? 0 : it->second;
       std::fill(possible.begin() + static_cast<std::ptrdiff_t>(first) + 1,
                 possible.begin() + static_cast<std::ptrdiff_t>(i) + 1, false);
     }
-    for (const BufferUse& use : uses) {
+    for (const BufferUse& use : uses[i]) {
       if (use.access == Access::kWrite || use.takes) written.emplace(use.buffer, i);
     }
   }
-  for (size_t i = 1; i < steps_; ++i) {
+  for (size_t i = 1; i < uses.size(); ++i) {
     if (possible[i]) cuts_.push_back(i);
   }
 }
 
-void Segments::weigh(const std::vector<Plan::Step>& steps, const std::set<const Buffer*>& kept) {
+void Segments::weigh(const std::vector<BufferUses>& uses, const std::set<const Buffer*>& kept) {
   struct Life {
     size_t first, last, bytes;
   };
   std::map<const Buffer*, Life> lives;
   work_.assign(1, 0);
-  for (size_t i = 0; i < steps_; ++i) {
+  for (size_t i = 0; i < uses.size(); ++i) {
     double written = 0;
-    for (const BufferUse& use : steps[i].implementation->forward_uses()) {
+    for (const BufferUse& use : uses[i]) {
       const size_t bytes = use.buffer->bytes(use.representation);
       if (use.access == Access::kWrite) written += static_cast<double>(bytes);
       if (kept.count(use.buffer) > 0) continue;
@@ -72,7 +74,7 @@ void Segments::weigh(const std::vector<Plan::Step>& steps, const std::set<const 
     }
     work_.push_back(work_.back() + written);
   }
-  crossing_.assign(steps_, 0);
+  crossing_.assign(uses.size(), 0);
   for (const auto& [buffer, life] : lives) {
     for (size_t i = life.first + 1; i <= life.last; ++i) crossing_[i] += life.bytes;
   }
@@ -103,7 +105,7 @@ bool Segments::can_repeat(size_t first, size_t end) const {
 }
 
 Repeats Segments::repeats(size_t count) const {
-  Repeats result(steps_);
+  Repeats result(repeatable_.size());
   size_t first = 0;
   for (const size_t end : choose(count)) {
     size_t last = end;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <set>
 #include <vector>
 
@@ -29,15 +28,15 @@ class Segments {
   Repeats repeats(size_t count) const;
 
  private:
-  void find_cuts(const std::vector<Plan::Step>& steps);
-  void weigh(const std::vector<Plan::Step>& steps, const std::set<const Buffer*>& kept);
+  // `uses`: what each step touches forward.
+  void find_cuts(const std::vector<BufferUses>& uses);
+  void weigh(const std::vector<BufferUses>& uses, const std::set<const Buffer*>& kept);
   std::vector<size_t> choose(size_t count) const;
   bool can_repeat(size_t first, size_t end) const;
 
-  size_t steps_;
-  std::vector<bool> repeatable_;
-  std::vector<bool> changes_;  // the step works in place
+  std::vector<bool> repeatable_;  // by step, as the next two
   std::vector<bool> goes_back_;
+  std::vector<bool> changes_;     // the step works in place
   std::vector<size_t> cuts_;      // before these steps, rising
   std::vector<double> work_;      // bytes that the steps before this one write
   std::vector<size_t> crossing_;  // bytes that go across a cut before this step

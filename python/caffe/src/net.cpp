@@ -27,16 +27,14 @@ NetPtr make_net(const std::string& file, int phase, int level, std::vector<std::
                 "; use caffe.TRAIN or caffe.TEST");
   NetOptions options;
   options.phase = static_cast<Phase>(phase);
-  options.level = level;
+  options.level = level;  // as Caffe does, whatever the file says
   options.stages = std::move(stages);
   options.observed = std::move(observed);
   options.seed = seed;
   options.memory_limit = memory_limit;
   const Lock lock = std::make_shared<std::recursive_mutex>();
   return unlocked(lock, [&] {
-    NetParameter param = read_net(file);
-    param.mutable_state()->set_level(level);  // as Caffe does, whatever the file says
-    auto net = std::make_shared<Net>(param, options);
+    auto net = std::make_shared<Net>(read_net(file), options);
     if (!weights.empty()) net->load_weights(weights);
     auto handle = std::make_shared<NetHandle>(std::move(net), lock);
     settle_python_layers(handle);
