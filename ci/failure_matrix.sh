@@ -2,8 +2,7 @@
 # Every failure of docs/reliability.md, the slow ones too, on local-cluster and on a standalone cluster of two workers. Prints the
 # times as a table; fifty trainings in one JVM, too. Needs what ci/build.sh made; takes about fifteen minutes.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-SPARK_HOME=$("$VENV/bin/python" -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')
-export SPARK_HOME SPARK_SCALA_VERSION=2.13 SPARK_LOCAL_IP=127.0.0.1 SPARK_LOCAL_HOSTNAME=localhost
+use_venv_spark
 PORT=${CAFFE_MATRIX_PORT:-17177}
 work=$(mktemp -d)
 times=$work/times.tsv

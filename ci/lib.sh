@@ -45,6 +45,12 @@ fingerprint() {
     xargs -0 -r sha256sum | sha256sum | cut -d' ' -f1)
 }
 
+# The Spark of .venv for what is started from here, on loopback.
+use_venv_spark() {
+  SPARK_HOME=$("$VENV/bin/python" -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')
+  export SPARK_HOME SPARK_SCALA_VERSION=2.13 SPARK_LOCAL_IP=127.0.0.1 SPARK_LOCAL_HOSTNAME=localhost
+}
+
 # The options that every CMake configuration of ours gets.
 cmake_configure() {
   local preset=$1

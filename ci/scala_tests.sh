@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Runs the ScalaTest suites of jvm/ against the natives that ci/build.sh made; reports go to $OUT.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-SPARK_HOME=$("$VENV/bin/python" -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')
-export SPARK_HOME SPARK_SCALA_VERSION=2.13 SPARK_LOCAL_IP=127.0.0.1 SPARK_LOCAL_HOSTNAME=localhost
+use_venv_spark
 rm -rf "$ROOT"/jvm/*/target/*-reports
 # A folder of their own for temporary files: tests check that none stays behind.
 temporary=$(mktemp -d)

@@ -97,8 +97,9 @@ def test_trains_and_tests(spark, tmp_path, solver, write, shape):
     conf = caffeonspark.Config(spark, conf=str(path), model=f"file:{tmp_path}/trained.caffemodel", clusterSize=1)
     cos, data = caffeonspark.CaffeOnSpark(spark), caffeonspark.DataSource(spark)
     cos.train(data.getSource(conf, True))
-    assert [row.iteration for row in cos.trainingCurve.collect()] == [1, 2]
-    assert np.isfinite([row.loss for row in cos.trainingCurve.collect()]).all()
+    curve = cos.trainingCurve.collect()
+    assert [row.iteration for row in curve] == [1, 2]
+    assert np.isfinite([row.loss for row in curve]).all()
     (model,) = (path for path in tmp_path.glob("trained.caffemodel*") if path.suffix != ".manifest")  # or HDF5
     assert model.stat().st_size > 100_000
     means = cos.test(data.getSource(conf, False))

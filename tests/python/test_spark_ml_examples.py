@@ -8,7 +8,7 @@ from pathlib import Path
 
 import caffeonspark  # noqa: F401 (before the session starts: it then has the jar)
 import pytest
-from pyspark.sql import SparkSession
+from conftest import local_spark
 
 pytestmark = pytest.mark.spark
 
@@ -20,9 +20,6 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):
     """run("folder/script.py", argument...): what the program prints. It finds this session, and stops it."""
-    builder = SparkSession.builder.master("local[2]").appName("test").config("spark.ui.enabled", "false")
-    builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.sql.shuffle.partitions", "2")
-    session = builder.config("spark.sql.warehouse.dir", str(tmp_path / "warehouse")).getOrCreate()
 
     def call(name, *arguments):
         specification = importlib.util.spec_from_file_location("example", EXAMPLES / name)
@@ -32,8 +29,8 @@ def run(tmp_path, monkeypatch, capfd):
         example.main()
         return capfd.readouterr().out
 
-    yield call
-    session.stop()
+    with local_spark(tmp_path / "warehouse", spark_sql_shuffle_partitions="2"):
+        yield call
 
 
 def test_cifar10_from_jpeg_files(run, tmp_path):

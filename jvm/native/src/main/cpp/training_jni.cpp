@@ -13,8 +13,10 @@ using caffe::jni::to_utf8;
 
 namespace {
 
-// {String[] names, float[][] values}
-jobjectArray to_java_outputs(JNIEnv* env, const caffe_outputs* outputs) {
+// {String[] names, float[][] values}; the outputs are freed.
+jobjectArray taken_by_java(JNIEnv* env, caffe_outputs* outputs) {
+  const std::unique_ptr<caffe_outputs, decltype(&caffe_outputs_free)> owner(outputs,
+                                                                            &caffe_outputs_free);
   const auto& known = caffe::jni::classes();
   const auto size = static_cast<jsize>(caffe_outputs_size(outputs));
   const Local<jobjectArray> names(env, env->NewObjectArray(size, known.string, nullptr));
@@ -173,9 +175,7 @@ JNIEXPORT jobjectArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverTest(
   return guarded(env, [&] {
     caffe_outputs* outputs = nullptr;
     check(env, caffe_solver_test(handle<caffe_solver>(env, solver), index, &outputs));
-    const std::unique_ptr<caffe_outputs, decltype(&caffe_outputs_free)> owner(outputs,
-                                                                              &caffe_outputs_free);
-    return to_java_outputs(env, outputs);
+    return taken_by_java(env, outputs);
   });
 }
 
@@ -193,9 +193,7 @@ Java_com_yahoo_ml_caffe_engine_Native_solverLayerTimes(JNIEnv* env, jclass, jlon
   return guarded(env, [&] {
     caffe_outputs* times = nullptr;
     check(env, caffe_solver_layer_times(handle<caffe_solver>(env, solver), &times));
-    const std::unique_ptr<caffe_outputs, decltype(&caffe_outputs_free)> owner(times,
-                                                                              &caffe_outputs_free);
-    return to_java_outputs(env, times);
+    return taken_by_java(env, times);
   });
 }
 

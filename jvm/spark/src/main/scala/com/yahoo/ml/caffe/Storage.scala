@@ -86,13 +86,18 @@ private[caffe] final class Storage(configuration: Configuration, owner: String =
   /** An error now where `target` could not be written later. */
   def requireWritable(target: Path): Unit = {
     val fs = fileSystem(target)
-    val probe = new Path(target.getParent, s".${target.getName}.${UUID.randomUUID()}.tmp")
+    val probe = temporary(target)
     try {
       fs.mkdirs(target.getParent)
       fs.create(probe, true).close()
       fs.delete(probe, false)
-    } catch { case NonFatal(e) => throw new IOException(s"$target cannot be written from host $host: ${e.getMessage}", e) }
+    } catch { case NonFatal(e) => throw unwritable(target, e) }
   }
+
+  private def temporary(target: Path): Path = new Path(target.getParent, s".${target.getName}.$owner.${UUID.randomUUID()}.tmp")
+
+  private def unwritable(target: Path, cause: Throwable): IOException =
+    new IOException(s"$target cannot be written from host $host: ${cause.getMessage}", cause)
 
   def delete(file: Path): Unit = fileSystem(file).delete(file, false)
 
@@ -114,18 +119,18 @@ private[caffe] final class Storage(configuration: Configuration, owner: String =
 
   private def write(target: Path)(fill: Path => Unit): Unit = {
     val fs = fileSystem(target)
-    val temporary = new Path(target.getParent, s".${target.getName}.$owner.${UUID.randomUUID()}.tmp")
+    val unfinished = temporary(target)
     try patiently(target) {
       if (fs.exists(target) && fs.getFileStatus(target).isDirectory) {
         throw new FileAlreadyExistsException(s"$target is a folder, not a file")
       }
       fs.mkdirs(target.getParent)
-      fill(temporary)
-      rename(fs, temporary, target)
+      fill(unfinished)
+      rename(fs, unfinished, target)
     } catch {
       case e: Throwable =>
-        Try(fs.delete(temporary, false))
-        throw if (NonFatal(e)) new IOException(s"$target cannot be written from host $host: ${e.getMessage}", e) else e
+        Try(fs.delete(unfinished, false))
+        throw if (NonFatal(e)) unwritable(target, e) else e
     }
   }
 

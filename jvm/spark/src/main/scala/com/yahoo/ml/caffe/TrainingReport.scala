@@ -36,13 +36,14 @@ private[caffe] final case class TrainingReport(title: String, points: Seq[Traini
     s"${workers.headOption.fold(0L)(_.iterations)} iterations on $images images by ${workers.length} worker(s)$rate"
   }
 
-  private def workerTable: String = {
-    def share(part: Double, whole: Double) = if (whole > 0) String.format(Locale.ROOT, "%.1f %%", Double.box(100 * part / whole)) else ""
+  private def share(part: Double, whole: Double): String =
+    if (whole > 0) String.format(Locale.ROOT, "%.1f %%", Double.box(100 * part / whole)) else ""
+
+  private def workerTable: String =
     table(Seq("worker", "images", "seconds", "waiting for data", "waiting for other workers"), workers.map { w =>
       Seq(w.where, w.records.toString, String.format(Locale.ROOT, "%.1f", Double.box(w.seconds)),
         share(w.dataSeconds, w.seconds), share(w.communicationSeconds, w.seconds))
     })
-  }
 
   private def layerTable: String = {
     def ms(seconds: Double) = String.format(Locale.ROOT, "%.3f", Double.box(1000 * seconds))
@@ -52,7 +53,7 @@ private[caffe] final case class TrainingReport(title: String, points: Seq[Traini
       val all = layers.map(l => l.forward + l.backward).sum
       "<h2>Layers</h2><p>Milliseconds of an iteration of worker 0. Layers that run as part of another have their time there.</p>" +
         table(Seq("layer", "forward", "backward", "share"), layers.map { l =>
-          Seq(l.layer, ms(l.forward), ms(l.backward), String.format(Locale.ROOT, "%.1f %%", Double.box(100 * (l.forward + l.backward) / all)))
+          Seq(l.layer, ms(l.forward), ms(l.backward), share(l.forward + l.backward, all))
         })
     }
   }

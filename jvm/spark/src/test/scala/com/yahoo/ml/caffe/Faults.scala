@@ -36,16 +36,15 @@ object ExitPlugin {
   def order(pid: Long): Path = Paths.get(sys.props("java.io.tmpdir")).resolve(s"caffe-test-exit-$pid")
 }
 
-/** When tasks and executors of an application ended, and which tasks run. */
+/** When the first task or executor of an application failed, and which tasks run. */
 class FaultListener extends SparkListener {
   val running = new TrieMap[Long, Int]
-  @volatile var lastTaskEnd, firstFailure = 0L
+  @volatile var firstFailure = 0L
 
   override def onTaskStart(event: SparkListenerTaskStart): Unit = running.put(event.taskInfo.taskId, event.taskInfo.index)
 
   override def onTaskEnd(event: SparkListenerTaskEnd): Unit = {
     running.remove(event.taskInfo.taskId)
-    lastTaskEnd = System.nanoTime()
     if (!event.taskInfo.successful) failed()
   }
 

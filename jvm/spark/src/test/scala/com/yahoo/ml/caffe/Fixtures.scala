@@ -47,11 +47,12 @@ abstract class SparkTest extends AnyFunSuite {
          |$more
          |""".stripMargin)
 
-  protected def withSpark[A](master: String, settings: (String, String)*)(body: SparkSession => A): A = {
-    val session = start(master, settings: _*)
+  protected def withSpark[A](master: String, settings: (String, String)*)(body: SparkSession => A): A =
+    stopped(start(master, settings: _*))(body)
+
+  private def stopped[A](session: SparkSession)(body: SparkSession => A): A =
     try body(session)
     finally within(60)(session.stop())
-  }
 
   private def start(master: String, settings: (String, String)*): SparkSession = {
     val builder = SparkSession.builder().master(master).appName("test").config("spark.ui.enabled", "false")
@@ -62,11 +63,8 @@ abstract class SparkTest extends AnyFunSuite {
   }
 
   /** Two executor processes of one core. */
-  protected def withCluster[A](settings: (String, String)*)(body: SparkSession => A): A = {
-    val session = startCluster("local-cluster[2,1,1024]", settings: _*)
-    try body(session)
-    finally within(60)(session.stop())
-  }
+  protected def withCluster[A](settings: (String, String)*)(body: SparkSession => A): A =
+    stopped(startCluster("local-cluster[2,1,1024]", settings: _*))(body)
 
   protected def startCluster(master: String, settings: (String, String)*): SparkSession = {
     assume(sys.env.get("SPARK_HOME").exists(home => Files.isDirectory(Paths.get(home, "jars"))), "SPARK_HOME is not set")
