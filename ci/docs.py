@@ -85,8 +85,8 @@ def escaped(text):
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-def describe(messages, name, chosen=None):
-    """A table of the fields of a message, or of those `chosen`."""
+def describe(messages, name, chosen=None, common=""):
+    """A table of the fields of a message, or of those `chosen`. COMMON messages are described on the page `common`."""
     message = messages[name]
     rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
     for item in message.fields.values():
@@ -98,7 +98,7 @@ def describe(messages, name, chosen=None):
         if kind in message.enums:
             kind = ", ".join(message.enums[kind])
         elif kind in COMMON:
-            kind = f"[{kind}](#{kind.lower()})"
+            kind = f"[{kind}]({common}#{kind.lower()})"
         more = ", repeated" if item.repeated else ", required" if item.required else ""
         rows.append(f"| `{item.name}` | {kind}{more} | {escaped(item.default)} | {escaped(item.about)} |")
     return "\n".join(rows) + "\n" if len(rows) > 2 else ""
@@ -248,7 +248,7 @@ def solver_page(messages):
                 raise SystemExit(f"{path}: class {name} has no comment above it, which would be its description")
             parts.append(f"`{kind}`: {escaped(' '.join(about))}\n")
     for name in ("SolverParameter", "NetState", "SolverState", "NetParameter"):
-        parts.append(f"## {name}\n{messages[name].about}\n\n" + describe(messages, name))
+        parts.append(f"## {name}\n{messages[name].about}\n\n" + describe(messages, name, common="layers.md"))
     return "\n".join(parts)
 
 

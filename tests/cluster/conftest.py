@@ -1,6 +1,5 @@
 """Real clusters on loopback, started once and stopped at the end; what they run is started by spark-submit, as users do."""
 
-import os
 import shutil
 import struct
 import subprocess
@@ -13,11 +12,10 @@ import lmdb
 import pyarrow.parquet
 import pytest
 from caffe.proto import caffe_pb2
-from daemons import LOOPBACK, Hadoop, Standalone
+from daemons import Hadoop, Standalone
 from google.protobuf import text_format
+from places import BUILD, ROOT, spark_environment
 
-ROOT = Path(__file__).resolve().parents[2]
-BUILD = Path(os.environ.get("CAFFE_BUILD_DIR", ROOT / "build"))
 GOLDEN = ROOT / "tests/golden/e2e_digits"
 JOB_SECONDS = 300
 SOLVER = """base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "fixed" random_seed: 7 solver_mode: CPU
@@ -32,9 +30,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def environment():
-    """What spark-submit and Spark's daemons are started with."""
-    kept = {key: os.environ[key] for key in ("PATH", "JAVA_HOME", "LANG", "HOME") if key in os.environ}
-    return {**kept, "SPARK_LOCAL_IP": LOOPBACK, "HADOOP_USER_NAME": "root"}
+    return spark_environment(HADOOP_USER_NAME="root")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import socket
 import subprocess
 import time
@@ -12,11 +11,11 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import pyspark
+from places import LOOPBACK, spark_environment
 
 SPARK_HOME = Path(pyspark.__file__).parent
 START_SECONDS = 180
 STOP_SECONDS = 5
-LOOPBACK = "127.0.0.1"
 # What Hadoop's own scripts open for Java 17.
 OPENS = ["--add-opens=java.base/java.lang=ALL-UNNAMED", "--add-opens=java.base/java.util=ALL-UNNAMED"]
 LOG4J = """log4j.rootLogger=INFO,A
@@ -130,13 +129,7 @@ class Hadoop(Daemons):
         self.uri = f"hdfs://{LOOPBACK}:{self.ports['nn']}"
         self.files = Files(self.ports["nn_http"])
         self._configure()
-        environment = {key: os.environ[key] for key in ("PATH", "JAVA_HOME", "LANG") if key in os.environ}
-        self.environment = {
-            **environment,
-            "HADOOP_CONF_DIR": str(self.conf),
-            "USER": "root",
-            "HADOOP_USER_NAME": "root",
-        }
+        self.environment = spark_environment(HADOOP_CONF_DIR=str(self.conf), USER="root", HADOOP_USER_NAME="root")
 
     def _address(self, port: str) -> str:
         return f"{LOOPBACK}:{self.ports[port]}"

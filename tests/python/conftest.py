@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 import caffe
@@ -29,20 +28,6 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "
 SOLVER = (
     'base_lr: 0.05 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.001 max_iter: 100 random_seed: 3 solver_mode: CPU\n'
 )
-
-
-@contextmanager
-def local_spark(warehouse, **settings):
-    """A Spark session with two task slots in this process; settings: Spark properties, with _ for the dots."""
-    from pyspark.sql import SparkSession
-
-    builder = SparkSession.builder.master("local[2]").appName("test").config("spark.ui.enabled", "false")
-    builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.sql.warehouse.dir", str(warehouse))
-    for name, value in settings.items():
-        builder = builder.config(name.replace("_", "."), value)
-    session = builder.getOrCreate()
-    yield session
-    session.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import caffeonspark
 import pytest
-from conftest import local_spark
+from places import local_spark
 
 pytestmark = pytest.mark.spark
 

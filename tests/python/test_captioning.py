@@ -13,7 +13,7 @@ import pytest
 from caffeonspark.display import get_image, image_tag, show_captions
 from caffeonspark.ml import CaffeCaptioner
 from caffeonspark.tools import Conversions, Vocab
-from conftest import local_spark
+from places import local_spark
 from pyspark.sql import Row
 
 pytestmark = pytest.mark.spark

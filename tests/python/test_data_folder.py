@@ -9,7 +9,7 @@ import lmdb
 import numpy as np
 import pytest
 from caffe.io import array_to_blobproto, array_to_datum
-from conftest import local_spark
+from places import local_spark
 
 pytestmark = pytest.mark.spark
 

@@ -4,14 +4,14 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import nbclient
 import nbformat
 import numpy as np
 import pytest
+from places import DATA, ROOT
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.mark.parametrize("pictures", [True, False], ids=["with matplotlib", "without"])
@@ -59,9 +59,9 @@ def test_the_notebook_that_looks_inside(tmp_path, monkeypatch):
 
 @pytest.mark.spark
 def test_mnist_with_two_workers(tmp_path):
-    mnist = Path(os.environ.get("CAFFE_TEST_DATA", "")) / "mnist"
+    mnist = DATA / "mnist"
     if not (mnist / "train-images-idx3-ubyte.gz").exists():
-        pytest.skip("MNIST is not there: CAFFE_TEST_DATA names no folder with mnist/")
+        pytest.skip(f"MNIST is not there: {DATA} (CAFFE_TEST_DATA) has no folder mnist/")
     environment = dict(os.environ, CAFFE_BUILD_DIR=str(tmp_path), ITERATIONS="300")
     command = [EXAMPLES / "mnist" / "run.sh", mnist, "2"]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from caffeonspark import CaffeError, register_sql
 from caffeonspark.ml import CaffeModel
-from conftest import local_spark
+from places import local_spark
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.functions import array_to_vector

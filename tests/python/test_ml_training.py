@@ -11,7 +11,7 @@ from caffe import layers as L  # noqa: N812
 from caffeonspark import CaffeError
 from caffeonspark._progress import _Display
 from caffeonspark.ml import CaffeEstimator, CaffeModel
-from conftest import local_spark
+from places import local_spark
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
 from pyspark.ml.feature import StandardScaler

@@ -1,20 +1,16 @@
 """The programs of examples/ that train by spark.ml, at small size."""
 
 import importlib.util
-import os
 import re
 import sys
-from pathlib import Path
 
 import caffeonspark  # noqa: F401 (before the session starts: it then has the jar)
 import pytest
-from conftest import local_spark
+from places import DATA, FASHION_MNIST, ROOT, local_spark
 
 pytestmark = pytest.mark.spark
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-DATA = Path(os.environ.get("CAFFE_TEST_DATA", EXAMPLES.parents[1] / "shared" / "data"))
-FASHION = Path("/usr/share/datasets/fashion-mnist")
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture
@@ -36,7 +32,7 @@ def run(tmp_path, monkeypatch, capfd):
 def test_cifar10_from_jpeg_files(run, tmp_path):
     archive = DATA / "cifar10-jpeg.tar.gz"
     if not archive.exists():
-        pytest.skip("CIFAR-10 as JPEG files is not there: CAFFE_TEST_DATA names no folder with cifar10-jpeg.tar.gz")
+        pytest.skip(f"CIFAR-10 as JPEG files is not there: {DATA} (CAFFE_TEST_DATA) has no cifar10-jpeg.tar.gz")
     printed = run(
         "cifar10/train.py", "--images", 1500, "--iterations", 120, "--output", f"file:{tmp_path}/out", archive
     )
@@ -45,7 +41,7 @@ def test_cifar10_from_jpeg_files(run, tmp_path):
 
 
 def test_features_for_mllib(run, tmp_path):
-    folder = next((f for f in (FASHION, DATA / "mnist") if (f / "train-images-idx3-ubyte.gz").exists()), None)
+    folder = next((f for f in (FASHION_MNIST, DATA / "mnist") if (f / "train-images-idx3-ubyte.gz").exists()), None)
     if folder is None:
         pytest.skip("neither Debian's package dataset-fashion-mnist nor CAFFE_TEST_DATA/mnist is there")
     arguments = ("--rows", 2000, "--iterations", 60, "--output", f"file:{tmp_path}/out")

@@ -1,19 +1,18 @@
 """convert_mnist_data on the real MNIST and Fashion-MNIST files, read back by liblmdb's own Python binding."""
 
 import gzip
-import os
 import struct
-from pathlib import Path
 
 import lmdb
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 from command_line import Tool
+from places import DATA, FASHION_MNIST
 
 SETS = {
-    "mnist": Path(os.environ.get("CAFFE_TEST_DATA", "../shared/data")) / "mnist",
-    "fashion-mnist": Path("/usr/share/datasets/fashion-mnist"),
+    "mnist": DATA / "mnist",
+    "fashion-mnist": FASHION_MNIST,
 }
 
 
