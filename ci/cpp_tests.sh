@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
-# Builds and runs the GoogleTest programs of one CMake preset. Usage: ci/cpp_tests.sh PRESET [REGEX], a Perl-like pattern of
-# program names. Reports go to $OUT as XML; a program that ends without one counts as a failure.
+# Builds and runs the GoogleTest programs of one CMake preset. Usage: ci/cpp_tests.sh [--build] PRESET [REGEX], a Perl-like
+# pattern of program names; --build only builds them. Reports go to $OUT as XML; a program that ends without one counts as a failure.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+only_build=no
+if [ "$1" = --build ]; then
+  only_build=yes
+  shift
+fi
 preset=$1 pattern=${2:-.}
 OUT=${OUT:-$BUILD/test-results/$preset}
 mkdir -p "$OUT"
@@ -17,6 +22,7 @@ mapfile -t programs < <(ninja -C "$BUILD/$preset" -t targets all | sed -n 's/^\(
   grep -P "$pattern" | sort -u)
 [ ${#programs[@]} -gt 0 ] || die "preset $preset has no test program that matches $pattern"
 ninja -C "$BUILD/$preset" -j "$JOBS" "${programs[@]}"
+[ $only_build = no ] || exit 0
 
 failed=0
 for program in "${programs[@]}"; do

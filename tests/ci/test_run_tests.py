@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,20 @@ def run_tests():
 def suite(run_tests, command, parser, tmp_path, monkeypatch, minutes=1.0):
     monkeypatch.setattr(run_tests, "OUTPUT", tmp_path)
     return run_tests.run(run_tests.Suite("example", command, parser, minutes))
+
+
+def ends(pid_file):
+    """Whether the process is gone within seconds: a killed one may still have to run to its end."""
+    status = Path(f"/proc/{pid_file.read_text().strip()}/stat")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if status.read_text().split()[2] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def test_junit_reports_are_counted_by_outcome(run_tests, tmp_path):
@@ -73,5 +88,22 @@ def test_a_suite_that_hangs_is_ended_at_its_deadline_with_its_children(run_tests
     command = f"(sleep 600 & echo $! > {pid_file}; wait)"
     counts = suite(run_tests, command, run_tests.last_line, tmp_path, monkeypatch, minutes=0.02)
     assert "not finished" in counts.failures[0]
-    status = Path(f"/proc/{pid_file.read_text().strip()}/stat")
-    assert not status.exists() or status.read_text().split()[2] == "Z"
+    assert ends(pid_file)
+
+
+def test_work_ahead_is_done_in_turn_at_the_lowest_priority_and_ended_with_its_children(
+    run_tests, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(run_tests, "OUTPUT", tmp_path)
+    suites = [
+        run_tests.Suite("first", "", None, 1, ahead=f"nice >{tmp_path}/nice; false"),
+        run_tests.Suite("without", "", None, 1),
+        run_tests.Suite("second", "", None, 0.05, ahead=f"sleep 600 & echo $! >{tmp_path}/pid; wait"),
+    ]
+    ahead = run_tests.Ahead(suites)
+    ahead.wait_for(suites[0])
+    assert (tmp_path / "nice").read_text() == "19\n"
+    ahead.wait_for(suites[1])
+    ahead.wait_for(suites[2])  # 3 s, then it is ended
+    assert ahead.done["second"].wait(10)
+    assert ends(tmp_path / "pid")
