@@ -14,7 +14,7 @@ import pytest
 from caffe.proto import caffe_pb2
 from daemons import Hadoop, Standalone
 from google.protobuf import text_format
-from places import BUILD, ROOT, spark_environment
+from places import BUILD, QUICK_JVM, ROOT, spark_environment
 
 GOLDEN = ROOT / "tests/golden/e2e_digits"
 JOB_SECONDS = 300
@@ -97,6 +97,8 @@ def submit(environment, hadoop):
 
     def run(cwd: Path, *arguments: str, watch: Callable[[str], None] = lambda line: None) -> Job:
         small = ["--driver-memory", "512m", "--executor-memory", "512m", "--conf", "spark.ui.enabled=false"]
+        for who in ("driver", "executor", "yarn.am"):
+            small += ["--conf", f"spark.{who}.extraJavaOptions={QUICK_JVM}"]
         env = {**environment, "HADOOP_CONF_DIR": str(hadoop.conf)}
         return Job([*small, *map(str, arguments)], env, cwd, watch)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import pyspark
-from places import LOOPBACK, spark_environment
+from places import LOOPBACK, QUICK_JVM, spark_environment
 
 SPARK_HOME = Path(pyspark.__file__).parent
 START_SECONDS = 180
@@ -190,6 +190,7 @@ class Hadoop(Daemons):
         return [
             "java",
             f"-Xmx{self.HEAPS[name]}m",
+            QUICK_JVM,
             *OPENS,
             "-cp",
             path,
@@ -224,6 +225,7 @@ class Standalone(Daemons):
     def __init__(self, folder: Path, environment: dict[str, str]):
         super().__init__(folder)
         self.environment = {**environment, "SPARK_HOME": str(SPARK_HOME), "SPARK_DAEMON_MEMORY": "192m"}
+        self.environment["SPARK_DAEMON_JAVA_OPTS"] = QUICK_JVM
         self.port, self.web = free_ports(2)
         self.master = f"spark://{LOOPBACK}:{self.port}"
 

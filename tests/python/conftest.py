@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import caffe
+import places  # noqa: F401 (sets how JVMs are started)
 import pytest
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"

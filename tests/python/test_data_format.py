@@ -10,6 +10,7 @@ import caffeonspark
 import numpy as np
 import pyspark
 import pytest
+from places import QUICK_JVM
 from pyspark.sql import SparkSession
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "data_source_idx"
@@ -113,6 +114,7 @@ def test_executors_load_the_library_that_was_sent(folder, csv_source, tmp_path, 
         (tmp_path / name).write_text(text.replace('source: "', f'source: "{folder}/'))
     builder = SparkSession.builder.master("local-cluster[2,1,1024]").appName("test").config("spark.ui.enabled", "false")
     builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.executor.memory", "512m")
+    builder = builder.config("spark.executor.extraJavaOptions", QUICK_JVM)
     spark = builder.config("spark.files", str(folder / "libcaffe_data_idx.so"))
     spark = spark.config("spark.jars", f"{caffeonspark.jar_path()},{csv_source}").getOrCreate()
     try:

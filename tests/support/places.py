@@ -9,12 +9,15 @@ BUILD = Path(os.environ.get("CAFFE_BUILD_DIR", ROOT / "build"))
 DATA = Path(os.environ.get("CAFFE_TEST_DATA", ROOT.parent / "shared/data"))  # data sets that no package has
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
 LOOPBACK = "127.0.0.1"
+# JVMs of tests live shortly: what Java's second compiler does for them costs more than it saves, nearly half of all time.
+QUICK_JVM = "-XX:TieredStopAtLevel=1"
+os.environ.setdefault("SPARK_SUBMIT_OPTS", QUICK_JVM)  # of drivers that pyspark or spark-submit starts from here
 
 
 def spark_environment(**more: str) -> dict[str, str]:
     """What spark-submit and Spark's daemons are started with: nothing of the caller's settings for Spark, and loopback."""
     kept = {key: os.environ[key] for key in ("PATH", "JAVA_HOME", "LANG", "HOME") if key in os.environ}
-    return {**kept, "SPARK_LOCAL_IP": LOOPBACK, **more}
+    return {**kept, "SPARK_LOCAL_IP": LOOPBACK, "SPARK_SUBMIT_OPTS": QUICK_JVM, **more}
 
 
 @contextmanager

@@ -71,7 +71,7 @@ abstract class SparkTest extends AnyFunSuite {
     val nativeFolder = sys.props.getOrElse("caffe.native.dir", "")
     val common = Seq("spark.executor.memory" -> "512m", "spark.executor.extraClassPath" -> sys.props("caffe.test.classpath"),
       "spark.executor.extraJavaOptions" ->
-        s"-Dcaffe.native.dir=$nativeFolder -Djava.io.tmpdir=${sys.props("java.io.tmpdir")}")
+        s"${sys.props("caffe.test.jvm")} -Dcaffe.native.dir=$nativeFolder -Djava.io.tmpdir=${sys.props("java.io.tmpdir")}")
     start(master, common ++ settings: _*)
   }
 
