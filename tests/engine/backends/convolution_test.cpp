@@ -1,3 +1,5 @@
+#include <gmock/gmock.h>
+
 #include "engine/backends/small_net.h"
 
 namespace caffe::testing {
@@ -38,6 +40,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"num_output: 50 kernel_size: 5", {2, 20, 12, 12}},
         Case{"num_output: 7 kernel_size: 3 pad: 1 stride: 2", {2, 5, 9, 11}},
         Case{"num_output: 16 kernel_size: 1", {4, 32, 6, 6}},
+        Case{"num_output: 24 kernel_size: 1 stride: 2", {2, 16, 9, 8}},
         Case{"num_output: 32 kernel_size: 3 pad: 1", {2, 3, 16, 16}},
         Case{"num_output: 6 group: 3 kernel_size: 3 bias_term: false", {2, 9, 8, 8}},
         Case{"num_output: 8 group: 8 kernel_size: 3 pad: 1", {1, 8, 7, 7}},
@@ -54,6 +57,23 @@ TEST(OnednnConvolutionNet, SeveralBottomsShareTheWeights) {
       "layer { name: 'c' type: 'Convolution' bottom: 'x1' bottom: 'x2' top: 'y1' top: 'y2' "
       "convolution_param { num_output: 6 kernel_size: 3 } }",
       {{"x1", {2, 3, 6, 6}}, {"x2", {2, 3, 6, 6}}}, {"y1", "y2"});
+}
+
+// On processors with AVX2 alone; others have other kernels.
+TEST(OnednnConvolutionNet, LeavesOutSlowKernelsInInference) {
+  const auto kernel = [](const std::string& param, int64_t channels) {
+    SmallNet net(convolution(param), {{"x", {2, channels, 28, 28}}},
+                 {.backend = "onednn", .phase = TEST, .backward = false});
+    return net.implementation(0).details();
+  };
+  using ::testing::Not;
+  using ::testing::StartsWith;
+  EXPECT_THAT(kernel("num_output: 64 kernel_size: 1", 64), Not(StartsWith("brgconv_1x1:avx2 ")));
+  EXPECT_THAT(kernel("num_output: 64 kernel_size: 7 stride: 2", 3),
+              Not(StartsWith("brg_conv_fwd:avx2 ")));
+  EXPECT_THAT(kernel("num_output: 64 kernel_size: 5 pad: 2", 32),
+              Not(StartsWith("brg_conv_fwd:avx2 ")));
+  EXPECT_THAT(kernel("num_output: 64 kernel_size: 3", 3), Not(StartsWith("brg_conv_fwd:avx2 ")));
 }
 
 TEST(OnednnConvolutionNet, NoBottomGradientWhereNoneIsWanted) {
