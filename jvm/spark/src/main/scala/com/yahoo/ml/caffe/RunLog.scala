@@ -78,14 +78,14 @@ private[caffe] final class RunLog(stage: String, tell: String => Unit) extends S
 
   override def onExecutorRemoved(event: SparkListenerExecutorRemoved): Unit =
     if (synchronized(executors.contains(event.executorId))) {
-      failed(s"executor ${event.executorId} was lost (${event.reason})", LostExecutor)
+      failed(lost(event.executorId, event.reason), LostExecutor)
     }
 
   override def onTaskEnd(event: SparkListenerTaskEnd): Unit = if (synchronized(stages.contains(event.stageId))) {
     val where = s"on executor ${event.taskInfo.executorId} (${event.taskInfo.host})"
     event.reason match {
-      case lost: ExecutorLostFailure =>
-        failed(s"executor ${lost.execId} was lost (${lost.reason.getOrElse("no reason is known")})", LostExecutor)
+      case failure: ExecutorLostFailure =>
+        failed(lost(failure.execId, failure.reason.getOrElse("no reason is known")), LostExecutor)
       case killed: TaskKilled =>
         val echo = killed.reason.startsWith("Stage") || killed.reason.contains("barrier")
         failed(s"worker ${event.taskInfo.index} $where was stopped by Spark (${killed.reason})", if (echo) Echo else Own)
@@ -112,6 +112,12 @@ private[caffe] object RunLog {
   val Connection = 2
   val Echo = 3
   private val MaxCause = 400
+
+  // Behind this word YARN tells what a container wrote at last.
+  private val YarnsDetails = " Diagnostics: "
+
+  private def lost(executor: String, reason: String): String =
+    s"executor $executor was lost (${reason.split(YarnsDetails, 2).head})"
 
   private final case class Cause(text: String, distance: Int)
 }

@@ -51,7 +51,7 @@ class RunLogSuite extends AnyFunSuite {
     assert(log.saved == 100 && !log.line("Iteration 100 of 200"))
     ended(log, 0, error("engine.CommunicationException", "worker 1 is lost"))
     ended(log, 0, killed("Stage cancelled"))
-    log.onExecutorRemoved(SparkListenerExecutorRemoved(0, "1", "Command exited\n  with code 137"))
+    log.onExecutorRemoved(SparkListenerExecutorRemoved(0, "1", "Command exited\n  with code 137 Diagnostics: [its last words"))
     ended(log, 1, ExecutorLostFailure("1", exitCausedByApp = true, Some("later")))
     assert(log.line("@restart 100"))
     assert(lines == Seq("Recovery 1: executor 1 was lost (Command exited; with code 137); training goes on from iteration 100, " +
