@@ -100,7 +100,7 @@ SUITES = [
     Suite("golden-plan", "ci/golden.sh adapter_plan", last_line, 10, "python/caffe/__init__.py"),
     Suite(
         "python",
-        ".venv/bin/python -m pytest -q -m 'not spark and not cluster and not profiles' --junitxml=$OUT/pytest.xml",
+        ".venv/bin/python -m pytest -q -m 'not (spark or cluster or failures or profiles)' --junitxml=$OUT/pytest.xml",
         junit_xml,
         10,
         "tests/**/test_*.py",
@@ -122,6 +122,14 @@ SUITES = [
         junit_xml,
         15,
         "tests/cluster/test_*.py",
+    ),
+    Suite(
+        "failures",
+        ".venv/bin/python -m pytest -q -m failures tests/cluster --junitxml=$OUT/pytest.xml",
+        junit_xml,
+        60,
+        "tests/cluster/test_failures.py",
+        usual=False,
     ),
     Suite(
         "spark-3.5",

@@ -4,7 +4,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,12 +11,12 @@ import lmdb
 import pyarrow.parquet
 import pytest
 from caffe.proto import caffe_pb2
-from daemons import Hadoop, Standalone
+from daemons import SPARK_HOME, Hadoop, Standalone
 from google.protobuf import text_format
-from places import BUILD, QUICK_JVM, ROOT, spark_environment
+from jobs import JOB_SECONDS, Job, options
+from places import BUILD, LOOPBACK, QUICK_JVM, ROOT, spark_environment
 
 GOLDEN = ROOT / "tests/golden/e2e_digits"
-JOB_SECONDS = 300
 SOLVER = """base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "fixed" random_seed: 7 solver_mode: CPU
 max_iter: 160 snapshot: 40 snapshot_prefix: "lenet" test_iter: 2 test_interval: 80 display: 20
 """
@@ -60,35 +59,22 @@ def standalone(folder, environment):
         daemons.stop()
 
 
-class Job:
-    """A run of caffeonspark-submit, with both streams in `text`. `watch` sees each line as it comes."""
+@pytest.fixture(scope="session")
+def yarn_settings():
+    """Properties for YARN: Spark's jars are not uploaded, everybody stays on loopback."""
+    return {
+        "spark.yarn.jars": f"local:{SPARK_HOME}/jars/*",
+        "spark.yarn.am.memory": "384m",
+        "spark.executor.memoryOverhead": "384m",
+        "spark.yarn.appMasterEnv.SPARK_LOCAL_IP": LOOPBACK,
+        "spark.executorEnv.SPARK_LOCAL_IP": LOOPBACK,
+    }
 
-    def __init__(self, arguments: list[str], env: dict[str, str], cwd: Path, watch: Callable[[str], None]):
-        command = [sys.executable, "-m", "caffeonspark.submit", *arguments]
-        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        lines = []
-        with subprocess.Popen(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, **both) as process:
-            deadline = threading.Timer(JOB_SECONDS, process.kill)
-            deadline.start()
-            try:
-                for line in process.stdout:
-                    lines.append(line)
-                    watch(line)
-                self.code = process.wait()
-            finally:
-                deadline.cancel()
-                process.kill()
-        self.text = "".join(lines)
 
-    def ok(self) -> str:
-        assert self.code == 0, self.text[-6000:]
-        return self.text
-
-    def refused(self) -> str:
-        """The one sentence that says why."""
-        assert self.code == 1, self.text[-6000:]
-        mark = "CaffeOnSpark: error: "
-        return next(line.removeprefix(mark) for line in self.text.splitlines() if line.startswith(mark))
+@pytest.fixture(scope="session")
+def yarn(yarn_settings):
+    """Options of spark-submit for two executors of one core under YARN."""
+    return ["--master", "yarn", "--num-executors", "2", "--executor-cores", "1", *options(yarn_settings)]
 
 
 @pytest.fixture(scope="session")

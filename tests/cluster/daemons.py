@@ -65,6 +65,10 @@ class Daemons:
                 raise RuntimeError(f"{what} {why}: {tails}")
             time.sleep(0.1)
 
+    def signal(self, number: int, *names: str) -> None:
+        for name in names:
+            self.processes[name].send_signal(number)
+
     def stop(self) -> None:
         """First politely: a NodeManager then ends its containers, and a worker its executors. What else they do takes long."""
         for process in self.processes.values():
@@ -79,8 +83,8 @@ class Daemons:
         self.processes = {}
 
 
-def fetch(port: int, path: str):
-    with urllib.request.urlopen(f"http://{LOOPBACK}:{port}{path}", timeout=5) as answer:
+def fetch(port: int, path: str, host: str = LOOPBACK):
+    with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=5) as answer:
         return json.load(answer)
 
 
@@ -119,6 +123,12 @@ class Hadoop(Daemons):
     """NameNode, DataNode, ResourceManager and NodeManager; `conf` is HADOOP_CONF_DIR; `uri` and `files` the file system."""
 
     HEAPS = {"NameNode": 256, "DataNode": 256, "ResourceManager": 384, "NodeManager": 256}  # MB
+    PACKAGES = {
+        "NameNode": "hdfs.server.namenode",
+        "DataNode": "hdfs.server.datanode",
+        "ResourceManager": "yarn.server.resourcemanager",
+        "NodeManager": "yarn.server.nodemanager",
+    }
 
     def __init__(self, folder: Path, jars: Path):
         super().__init__(folder)
@@ -185,7 +195,7 @@ class Hadoop(Daemons):
             (self.conf / name).write_text(configuration(settings))
         (self.conf / "log4j.properties").write_text(LOG4J)
 
-    def _java(self, name: str, package: str, *arguments: str) -> list[str]:
+    def _java(self, name: str, *arguments: str) -> list[str]:
         path = f"{self.conf}:{self.jars}/*"
         return [
             "java",
@@ -194,24 +204,27 @@ class Hadoop(Daemons):
             *OPENS,
             "-cp",
             path,
-            f"org.apache.hadoop.{package}.{name}",
+            f"org.apache.hadoop.{self.PACKAGES[name]}.{name}",
             *arguments,
         ]
 
+    def run(self, *names: str) -> None:
+        for name in names:
+            self.start(name, self._java(name), self.environment)
+
     def up(self) -> None:
-        name_node = self._java("NameNode", "hdfs.server.namenode", "-format", "-nonInteractive")
+        name_node = self._java("NameNode", "-format", "-nonInteractive")
         subprocess.run(name_node, env=self.environment, check=True, timeout=START_SECONDS, capture_output=True)
-        packages = {
-            "NameNode": "hdfs.server.namenode",
-            "DataNode": "hdfs.server.datanode",
-            "ResourceManager": "yarn.server.resourcemanager",
-            "NodeManager": "yarn.server.nodemanager",
-        }
-        for name, package in packages.items():
-            self.start(name, self._java(name, package), self.environment)
-        state = "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
-        self.wait("HDFS", lambda: fetch(self.ports["nn_http"], state)["beans"][0]["NumLiveDataNodes"] == 1)
+        self.run(*self.PACKAGES)
+        self.wait_for_files()
         self.wait("YARN", lambda: fetch(self.ports["rm_http"], "/ws/v1/cluster/metrics")["activeNodes"] == 1)
+
+    def wait_for_files(self) -> None:
+        def ready() -> bool:
+            state = fetch(self.ports["nn_http"], "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState")["beans"][0]
+            return state["NumLiveDataNodes"] == 1 and state["FSState"] == "Operational"
+
+        self.wait("HDFS", ready)
 
     def container_logs(self, file: str) -> list[str]:
         """What the containers of each application wrote to files of this name."""
@@ -220,22 +233,42 @@ class Hadoop(Daemons):
 
 
 class Standalone(Daemons):
-    """A master and workers of Spark's own cluster manager."""
+    """A master at `host` and workers of Spark's own cluster manager."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]):
+    def __init__(self, folder: Path, environment: dict[str, str], host: str = LOOPBACK):
         super().__init__(folder)
         self.environment = {**environment, "SPARK_HOME": str(SPARK_HOME), "SPARK_DAEMON_MEMORY": "192m"}
-        self.environment["SPARK_DAEMON_JAVA_OPTS"] = QUICK_JVM
+        given = environment.get("SPARK_DAEMON_JAVA_OPTS", "")
+        self.environment["SPARK_DAEMON_JAVA_OPTS"] = f"{QUICK_JVM} {given}"
+        self.host = host
         self.port, self.web = free_ports(2)
-        self.master = f"spark://{LOOPBACK}:{self.port}"
+        self.master = f"spark://{host}:{self.port}"
+
+    def _daemon(self, name: str, role: str, *arguments: str, within: tuple[str, ...] = (), **environment: str) -> None:
+        run = [
+            *within,
+            str(SPARK_HOME / "bin/spark-class"),
+            f"org.apache.spark.deploy.{role.lower()}.{role}",
+            *arguments,
+        ]
+        self.start(name, run, {**self.environment, **environment})
+
+    def up_master(self) -> None:
+        place = ["--host", self.host, "--port", str(self.port), "--webui-port", str(self.web)]
+        self._daemon("master", "Master", *place, SPARK_LOCAL_IP=self.host)
+        self.wait("the master", lambda: fetch(self.web, "/json/", self.host)["status"] == "ALIVE")
+
+    def add_worker(self, name: str, cores: int, host: str = LOOPBACK, within: tuple[str, ...] = ()) -> None:
+        """`within`: what its command line begins with, to run in another network."""
+        options = ["--host", host, "--webui-port", "0", "--cores", str(cores), "--memory", "1g"]
+        options += ["--work-dir", str(self.folder / name), self.master]
+        self._daemon(name, "Worker", *options, within=within, SPARK_LOCAL_IP=host)
+
+    def wait_for_workers(self, count: int) -> None:
+        self.wait("the workers", lambda: fetch(self.web, "/json/", self.host)["aliveworkers"] == count)
 
     def up(self, workers: int, cores: int) -> None:
-        run = [str(SPARK_HOME / "bin/spark-class"), "org.apache.spark.deploy"]
-        place = ["--host", LOOPBACK, "--port", str(self.port), "--webui-port", str(self.web)]
-        self.start("master", [run[0], f"{run[1]}.master.Master", *place], self.environment)
-        self.wait("the master", lambda: fetch(self.web, "/json/")["status"] == "ALIVE")
+        self.up_master()
         for i in range(workers):
-            options = ["--host", LOOPBACK, "--webui-port", "0", "--cores", str(cores), "--memory", "1g"]
-            options += ["--work-dir", str(self.folder / f"work{i}"), self.master]
-            self.start(f"worker{i}", [run[0], f"{run[1]}.worker.Worker", *options], self.environment)
-        self.wait("the workers", lambda: fetch(self.web, "/json/")["aliveworkers"] == workers)
+            self.add_worker(f"worker{i}", cores)
+        self.wait_for_workers(workers)

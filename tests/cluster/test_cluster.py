@@ -6,32 +6,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from caffe.proto import caffe_pb2
-from daemons import SPARK_HOME
+from jobs import weights
 
 pytestmark = pytest.mark.cluster
 
-YARN = ["--master", "yarn", "--num-executors", "2", "--executor-cores", "1"]
 IMAGES = 360  # of the test set
-
-
-@pytest.fixture(scope="module")
-def yarn():
-    """Options for YARN: Spark's jars are not uploaded, everybody stays on loopback."""
-    settings = {
-        "spark.yarn.jars": f"local:{SPARK_HOME}/jars/*",
-        "spark.yarn.am.memory": "384m",
-        "spark.executor.memoryOverhead": "384m",
-        "spark.yarn.appMasterEnv.SPARK_LOCAL_IP": "127.0.0.1",
-        "spark.executorEnv.SPARK_LOCAL_IP": "127.0.0.1",
-    }
-    return [*YARN, *(part for key, value in settings.items() for part in ("--conf", f"{key}={value}"))]
-
-
-def weights(model):
-    """All that a model holds but the paths of data."""
-    layers = caffe_pb2.NetParameter.FromString(model).layer
-    return [(layer.name, blob.SerializeToString()) for layer in layers for blob in layer.blobs]
 
 
 @pytest.fixture

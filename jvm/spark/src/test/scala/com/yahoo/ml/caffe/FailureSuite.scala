@@ -7,14 +7,14 @@ import org.apache.spark.sql.SparkSession
 import org.scalatest.BeforeAndAfterAll
 
 /**
- * What can fail while two executors train, and how it ends. CAFFE_TEST_MASTER names another cluster of two executors on this
- * machine than local-cluster; CAFFE_FAILURES=all adds the slow cases; with CAFFE_FAILURE_TIMES times are appended to that file.
+ * What can fail while two executors train, and how it ends. With CAFFE_FAILURE_TIMES times are appended to that file;
+ * TestCluster says where.
  */
 class FailureSuite extends FaultTest with BeforeAndAfterAll {
-  private val master = sys.env.getOrElse("CAFFE_TEST_MASTER", "local-cluster[2,1,1024]")
-  private val all = sys.env.get("CAFFE_FAILURES").contains("all")
+  private val master = TestCluster.master("local-cluster[2,1,1024]")
+  private val patience = if (all) 60 else 25 // seconds
   private val settings = Seq("spark.caffe.checkpointInterval" -> "150ms", "spark.caffe.silence" -> "3s",
-    "spark.caffe.timeout" -> "10s", "spark.caffe.recoveryTimeout" -> "25s", "spark.network.timeout" -> "12s",
+    "spark.caffe.timeout" -> "10s", "spark.caffe.recoveryTimeout" -> s"${patience}s", "spark.network.timeout" -> "12s",
     "spark.network.timeoutInterval" -> "2s", "spark.executor.heartbeatInterval" -> "2s",
     "spark.stage.maxConsecutiveAttempts" -> "2", "spark.plugins" -> classOf[ExitPlugin].getName, "spark.task.cpus" -> "1",
     "spark.executor.cores" -> "1", "spark.cores.max" -> "2")
@@ -27,12 +27,15 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
   override def withFixture(test: NoArgTest): org.scalatest.Outcome = {
     if (session == null) {
       val files = RemoteFileSystem.settings(remote.resolve("log").toString) :+ ("fs.remote.away" -> remoteIsAway.toString)
-      session = startCluster(master, settings ++ files.map { case (key, value) => s"spark.hadoop.$key" -> value }: _*)
+      val more = TestCluster.settings ++ files.map { case (key, value) => s"spark.hadoop.$key" -> value }
+      session = startCluster(master, settings ++ more: _*)
       sc.addSparkListener(listener)
     }
-    assert(within(60)(Cluster.awaitExecutors(sc, 2, 60)) == 2)
+    awaitBoth()
     super.withFixture(test)
   }
+
+  private def awaitBoth(): Unit = assert(within(60)(Cluster.awaitExecutors(sc, 2, 2 * patience)) == 2)
 
   override def afterAll(): Unit =
     try if (session != null) within(60)(session.stop())
@@ -100,6 +103,41 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
     finally ProcessHandle.of(pid).ifPresent(process => process.destroyForcibly())
   }
 
+  test("a stopped process that wakes up after training has gone on without it") {
+    assume(all, "one of the slow cases")
+    val pid = victim()
+    val before = TrainingMetrics.recoveries.get
+    try recovers("SIGSTOP, and SIGCONT when the others have gone on", 180) {
+      signal("STOP", pid)
+      while (TrainingMetrics.recoveries.get == before) Thread.sleep(5)
+      if (ProcessHandle.of(pid).isPresent) signal("CONT", pid)
+    } finally ProcessHandle.of(pid).ifPresent(process => process.destroyForcibly())
+  }
+
+  /** Somebody calls the workers as they connect; training does not notice, and a line in an executor's log says so. */
+  private def refuses(name: String, reason: String)(secret: => Array[Byte]): Unit = scratch { folder =>
+    val expected = undisturbed
+    val pids = Processes.of(sc).map(_._2)
+    val recoveries = TrainingMetrics.recoveries.get
+    val stranger = new Stranger(pids, secret)
+    val started = System.nanoTime()
+    val (model, printed) = try within(120)(train(sc, smallSolver(folder), folder.resolve("out/m"))) finally stranger.close()
+    assert(model == expected && TrainingMetrics.recoveries.get == recoveries, printed)
+    assert(stranger.answers.exists(_.contains(reason)), stranger.answers)
+    def told = pids.toSeq.flatMap(pid => text(TestCluster.log(pid)).linesIterator)
+      .find(line => line.contains("refused a connection from ") && line.contains(reason))
+    within(20)(while (told.isEmpty) Thread.sleep(20)) // a daemon carries an executor's words to its log
+    record(master, name, None, since(started), told.get)
+  }
+
+  test("a process with another secret that calls the workers is refused") {
+    refuses("wrong secret", "the secrets differ")(Array.fill(32)(7: Byte))
+  }
+
+  test("a worker of another attempt, which has the secret, is refused") {
+    Secrets.kept(refuses("stale attempt", "left over from another attempt")(Secrets.first))
+  }
+
   test("more failures than Spark's own retries: training is submitted anew") {
     scratch { folder =>
       val expected = undisturbed
@@ -140,10 +178,11 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
 
   private val SmallDisk = 200 << 10 // has room for a model of this network, but not for a solver state beside it
 
+  private def run(command: String*): Boolean = new ProcessBuilder(command: _*).start().waitFor() == 0
+
   /** A file system with so many bytes, where this process may mount one. */
   private def onSmallDisk(bytes: Int)(body: (Path, Path) => Unit): Unit = scratch { folder =>
     val disk = Files.createDirectory(folder.resolve("disk"))
-    def run(command: String*): Boolean = new ProcessBuilder(command: _*).start().waitFor() == 0
     assume(run("mount", "-t", "tmpfs", "-o", s"size=$bytes", "none", disk.toString), "mounting a small disk is not allowed here")
     try body(folder, disk)
     finally run("umount", "-l", disk.toString)
@@ -152,8 +191,10 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
   test("a disk without room for checkpoints: training ends well, and says what is missing") {
     val expected = undisturbed
     onSmallDisk(SmallDisk) { (folder, disk) =>
+      val started = System.nanoTime()
       val (model, printed) = within(120)(train(sc, smallSolver(folder), disk.resolve("m")))
       assert(model == expected)
+      record(master, "disk full: no room for checkpoints", None, since(started), "training ends well")
       assert(printed.contains("could not be written, training goes on: "), printed.take(2000))
       assert(names(disk) == Set("m", "m.manifest"))
     }
@@ -162,9 +203,27 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
   test("a disk without room for a snapshot: one sentence, and nothing incomplete stays") {
     onSmallDisk(SmallDisk) { (folder, disk) =>
       val solver = smallSolver(folder, Iterations, "snapshot: 500")
+      val started = System.nanoTime()
       val error = intercept[Exception](within(120)(train(sc, solver, disk.resolve("m"))))
+      record(master, "disk full: no room for a snapshot", None, since(started), error.getMessage)
       assert(error.getMessage.contains("cannot be written from host") && error.getMessage.contains("No space left"), error)
       assert(names(disk).subsetOf(Set("l_iter_500.caffemodel")), names(disk).map(name => name -> names(disk.resolve(name))))
+    }
+  }
+
+  test("a folder that becomes read-only: the next snapshot ends training with one sentence; what is there stays") {
+    onSmallDisk(100 * SmallDisk) { (folder, disk) =>
+      var at = 0L
+      val disturber = when(Files.exists(disk.resolve("l_iter_1000.manifest"))) {
+        while (!run("mount", "-o", "remount,ro", disk.toString)) Thread.sleep(1) // not while a file is being written
+        at = System.nanoTime()
+      }
+      val error = try intercept[Exception] {
+        within(120)(train(sc, smallSolver(folder, 10 * Iterations, "snapshot: 1000"), disk.resolve("m")))
+      } finally disturber.interrupt()
+      assert(error.getMessage.contains("cannot be written from host") && error.getMessage.contains("ead-only"), error)
+      assert(Files.exists(disk.resolve("l_iter_1000.caffemodel")) && !Files.exists(disk.resolve("m")))
+      record(master, "snapshot folder becomes read-only", None, since(at), error.getMessage)
     }
   }
 
@@ -205,10 +264,10 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
           assert(manifest.position > Iterations * 8L && manifest.position < Iterations * 16L)
         } else {
           val error = intercept[IllegalStateException](run())
-          assert(error.getMessage.contains("training needs 2 executors, but after 25 s Spark has only 1"), error)
+          assert(error.getMessage.contains(s"training needs 2 executors, but after $patience s Spark has only 1"), error)
         }
         sc.requestTotalExecutors(2, 0, Map.empty)
-        assert(within(60)(Cluster.awaitExecutors(sc, 2, 60)) == 2)
+        awaitBoth()
       }
     }
   }

@@ -4,7 +4,7 @@ import java.io.{ByteArrayOutputStream, PrintStream}
 import java.nio.charset.StandardCharsets.UTF_8
 import java.nio.file.StandardOpenOption.{APPEND, CREATE}
 import java.nio.file.{Files, Path, Paths}
-import java.util.Locale
+import java.util.{Locale, Properties}
 import java.util.concurrent.TimeUnit.NANOSECONDS
 
 import caffe.Caffe.{BlobProto, NetParameter}
@@ -33,7 +33,30 @@ class ExitPlugin extends SparkPlugin {
 }
 
 object ExitPlugin {
-  def order(pid: Long): Path = Paths.get(sys.props("java.io.tmpdir")).resolve(s"caffe-test-exit-$pid")
+  /** Not in java.io.tmpdir, which YARN sets for each executor. */
+  def order(pid: Long): Path = Paths.get(s"/tmp/caffe-test-exit-$pid")
+}
+
+/**
+ * The cluster that failures are tried on: CAFFE_TEST_MASTER names another one of two executors on this machine than the
+ * usual, and CAFFE_TEST_SETTINGS a file with the properties that it needs. tests/cluster/test_failures.py gives both.
+ */
+object TestCluster {
+  def master(usual: String): String = sys.env.getOrElse("CAFFE_TEST_MASTER", usual)
+
+  def settings: Seq[(String, String)] = sys.env.get("CAFFE_TEST_SETTINGS").toSeq.flatMap { file =>
+    val properties = new Properties
+    val in = Files.newInputStream(Paths.get(file))
+    try properties.load(in)
+    finally in.close()
+    properties.asScala
+  }
+
+  /** Where an executor's standard error goes: by itself to a file, or by way of a daemon to one in its folder. */
+  def log(pid: Long): Path = {
+    val direct = Files.readSymbolicLink(Paths.get(s"/proc/$pid/fd/2"))
+    if (Files.isRegularFile(direct)) direct else Paths.get(s"/proc/$pid/cwd/stderr")
+  }
 }
 
 /** When the first task or executor of an application failed, and which tasks run. */
@@ -55,6 +78,12 @@ class FaultListener extends SparkListener {
 
 /** A small network with everything that a restart must restore: Adam's history, dropout, a stream of records. */
 abstract class FaultTest extends SparkTest {
+  /** CAFFE_FAILURES=all: the slow cases too. Much else goes on then, so everything may take longer. */
+  protected val all: Boolean = sys.env.get("CAFFE_FAILURES").contains("all")
+  protected val slack: Int = if (all) 3 else 1
+
+  override protected def within[A](seconds: Int)(body: => A): A = super.within(slack * seconds)(body)
+
   protected val Iterations = 6000
 
   protected def smallNet(folder: Path, hidden: Int): Path = write(folder.resolve("small.prototxt"),
@@ -131,7 +160,7 @@ abstract class FaultTest extends SparkTest {
   protected def signal(name: String, pid: Long): Unit =
     assert(new ProcessBuilder("kill", s"-$name", pid.toString).inheritIO().start().waitFor() == 0)
 
-  /** In the test's report and, for ci/failure_matrix.sh, in its table. */
+  /** In the test's report and, for the test of all failures, in its table. */
   protected def record(master: String, name: String, noticed: Option[Double], ended: Double, line: String): Unit = {
     def seconds(time: Double): String = String.format(Locale.ROOT, "%.1f s", Double.box(time))
     val row = Seq(master, name, noticed.fold("")(seconds), seconds(ended), line).mkString("", "\t", "\n")

@@ -27,7 +27,7 @@ class LivesSuite extends FaultTest {
   }
 
   test("fifty trainings: memory, threads and open files stay where they are") {
-    assume(sys.env.get("CAFFE_FAILURES").contains("all"), "fifty trainings take minutes; CAFFE_FAILURES=all runs them")
+    assume(all, "fifty trainings take minutes; CAFFE_FAILURES=all runs them")
     withSpark("local[2]") { session =>
       scratch { folder =>
         val solver = smallSolver(folder, 5, hidden = 4096)

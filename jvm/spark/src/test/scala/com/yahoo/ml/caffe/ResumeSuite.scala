@@ -8,13 +8,13 @@ import scala.jdk.CollectionConverters._
 
 /** spark-submit, killed and given again: programs of their own, with drivers that may die. */
 class ResumeSuite extends FaultTest {
-  private val master = sys.env.getOrElse("CAFFE_TEST_MASTER", "local[2]")
+  private val master = TestCluster.master("local[2]")
 
   /** CaffeOnSpark's main in a JVM like this one; its output goes to `log`. */
   private def submit(log: Path, args: String*): Process = {
     val settings = Map("spark.master" -> master, "spark.ui.enabled" -> "false", "spark.driver.host" -> "127.0.0.1",
       "spark.caffe.checkpointInterval" -> "150ms", "spark.executor.extraClassPath" -> sys.props("caffe.test.classpath"),
-      "spark.executor.memory" -> "512m", "spark.cores.max" -> "2", "spark.executor.cores" -> "1")
+      "spark.executor.memory" -> "512m", "spark.cores.max" -> "2", "spark.executor.cores" -> "1") ++ TestCluster.settings
     val own = ManagementFactory.getRuntimeMXBean.getInputArguments.asScala.filterNot(_.startsWith("-Dspark."))
     val command = Seq(ProcessHandle.current.info.command.get) ++ own ++ settings.map { case (k, v) => s"-D$k=$v" } ++
       Seq("-cp", sys.props("java.class.path"), "com.yahoo.ml.caffe.CaffeOnSpark") ++ args
@@ -22,7 +22,7 @@ class ResumeSuite extends FaultTest {
   }
 
   private def finish(process: Process, log: Path): String = {
-    assert(process.waitFor(180, SECONDS), "not finished")
+    assert(process.waitFor(slack * 180L, SECONDS), "not finished")
     assert(process.exitValue == 0, text(log))
     text(log)
   }
@@ -33,8 +33,8 @@ class ResumeSuite extends FaultTest {
       def arguments(out: String) = Seq("-train", "-conf", solver.toString, "-model", s"file:$folder/$out/m", "-clusterSize", "2")
       val (out, log) = (folder.resolve("b/m"), folder.resolve("log"))
       val first = submit(log, arguments("b"): _*)
-      onCheckpoint(out, 500)(first.destroyForcibly()).join(120000)
-      assert(first.waitFor(60, SECONDS) && !Files.exists(out), text(log))
+      onCheckpoint(out, 500)(first.destroyForcibly()).join(slack * 120000L)
+      assert(first.waitFor(slack * 60L, SECONDS) && !Files.exists(out), text(log))
       val left = names(folder.resolve("b"))
       assert(left.exists(_.startsWith(".m.checkpoints-")), left)
       val again = System.nanoTime()
