@@ -38,4 +38,7 @@ public class Mat {
   public byte[] data() {
     return data;
   }
+
+  /** Nothing has to be given back: the bytes are Java's. */
+  public void deallocate() {}
 }

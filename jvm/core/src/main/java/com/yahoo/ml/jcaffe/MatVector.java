@@ -8,8 +8,11 @@ public class MatVector {
     images = new Mat[size];
   }
 
-  public void put(int index, Mat image) {
+  /** Returns the image that was there, or null. */
+  public Mat put(int index, Mat image) {
+    Mat before = images[index];
     images[index] = image;
+    return before;
   }
 
   public Mat get(int index) {

@@ -42,7 +42,7 @@ class PixelsOfCsv(conf: Config, layerId: Int, isTrain: Boolean)
       if (values == null) return false
       sampleIds(row) = id
       System.arraycopy(values, 1, data._1.data(), row * 784, 784)
-      data._2.data()(row) = values.head
+      data._2.cpu_data().set(row, values.head)
       row += 1
     }
     true
