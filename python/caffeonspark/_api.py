@@ -49,11 +49,13 @@ def _context(spark: Spark) -> SparkContext:
 
 def _package(context: SparkContext) -> Any:
     package = context._jvm.com.yahoo.ml.caffe
-    if isinstance(package.CaffeOnSpark, JavaPackage):
+    if isinstance(package.ScalaCheck, JavaPackage):
         raise CaffeError(
             "this Spark session was started without CaffeOnSpark's jar; import caffeonspark before the session starts, "
             f"or start with caffeonspark-submit, or with --jars {jar_path()}"
         )
+    if problem := package.ScalaCheck.problem():
+        raise CaffeError(f"{problem} and name it in the environment variable CAFFEONSPARK_JAR")
     _share_jar(context)
     return package
 
@@ -143,9 +145,10 @@ class DataSource:
 
 
 class CaffeOnSpark:
-    """Trains networks on the executors of a Spark application, and runs them over data there."""
+    """Trains networks on the executors of a Spark application, and runs them over data there. An `sqlContext`, which
+    programs for the first versions pass, is not needed any more."""
 
-    def __init__(self, spark: Spark):
+    def __init__(self, spark: Spark, sqlContext: object = None):  # noqa: N803
         context = _context(spark)
         self._session = spark if isinstance(spark, SparkSession) else SparkSession(context)
         with _errors():

@@ -1,16 +1,14 @@
 """The jars for other Spark versions run on Spark itself: the distributions that PyPI has, each in a folder of its own."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from places import BUILD, QUICK_JVM, ROOT, spark_environment
 
 pytestmark = pytest.mark.profiles
 
-ROOT = Path(__file__).resolve().parents[2]
-BUILD = Path(os.environ.get("CAFFE_BUILD_DIR", ROOT / "build"))
 GOLDEN = ROOT / "tests/golden/e2e_digits"
 SECONDS = 300
 SOLVER = """net: "net.prototxt" base_lr: 0.01 momentum: 0.9 lr_policy: "fixed" max_iter: 20 random_seed: 7 solver_mode: CPU
@@ -51,11 +49,11 @@ def run(folder: Path, jar: Path, packages: Path | None) -> tuple[bytes, list[str
     (folder / "net.prototxt").write_text(net)
     (folder / "solver.prototxt").write_text(SOLVER)
     (folder / "program.py").write_text(PROGRAM)
-    env = {key: os.environ[key] for key in ("PATH", "JAVA_HOME", "LANG", "HOME") if key in os.environ}
-    env |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_HOSTNAME": "localhost", "CAFFEONSPARK_JAR": str(jar)}
+    env = spark_environment(SPARK_LOCAL_HOSTNAME="localhost", CAFFEONSPARK_JAR=str(jar))
     if packages:
         env["PYTHONPATH"] = str(packages)
     spark = ["--master", "local-cluster[2,1,512]", "--conf", "spark.executor.memory=512m", "--driver-memory", "512m"]
+    spark += ["--conf", f"spark.executor.extraJavaOptions={QUICK_JVM}"]
     command = [sys.executable, "-m", "caffeonspark.submit", *spark, "--conf", "spark.ui.enabled=false", "program.py"]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
@@ -80,3 +78,27 @@ def test_the_same_bits_on_every_spark(usual, tmp_path, version, folder):
     model, seen = run(tmp_path / "job", jar(folder), pyspark_folder(version))
     assert seen[:2] == ["Spark", version]
     assert model == usual[0] and seen[2:] == usual[1][2:]
+
+
+@pytest.mark.parametrize(
+    "version, folder, built, runs", [("3.5.6", ".", "2.13", "2.12"), (None, "spark-3.5-scala-2.12", "2.12", "2.13")]
+)
+def test_a_jar_for_another_scala_is_one_sentence(tmp_path, version, folder, built, runs):
+    env = spark_environment(SPARK_LOCAL_HOSTNAME="localhost", CAFFEONSPARK_JAR=str(jar(folder)))
+    if version:
+        env["PYTHONPATH"] = str(pyspark_folder(version))
+    (tmp_path / "program.py").write_text(PROGRAM)
+    tool = ["--class", "com.yahoo.ml.caffe.tools.Binary2Sequence", "-output", "out"]
+    sentence = f"this caffeonspark jar is for Scala {built}, but Spark runs Scala {runs}: take the jar whose name ends in _{runs}.jar"
+    for arguments, begin in (
+        (["-train", "-conf", "solver.prototxt"], "CaffeOnSpark: error: "),
+        (tool, "Binary2Sequence: error: "),
+        (["program.py"], "caffeonspark._api.CaffeError: "),
+    ):
+        command = [sys.executable, "-m", "caffeonspark.submit", "--master", "local[1]", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=SECONDS)
+        text = done.stdout + done.stderr  # Spark prints what a Python program says on its own output
+        assert done.returncode == 1, text[-4000:]
+        lines = [line for line in text.splitlines() if line.startswith(begin)]
+        assert len(lines) == 1 and lines[0].startswith(begin + sentence), text[-4000:]
+        assert "\tat " not in text  # no stack trace of Java's

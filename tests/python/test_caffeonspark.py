@@ -124,6 +124,25 @@ def test_properties_are_attributes(spark, digits):
     assert "modelPath=file:/m" in repr(conf)
 
 
+def test_programs_for_the_old_package_say_the_same(spark, digits):
+    from com.yahoo.ml.caffe.CaffeOnSpark import CaffeOnSpark
+    from com.yahoo.ml.caffe.Config import Config
+    from com.yahoo.ml.caffe.DataSource import DataSource
+    from com.yahoo.ml.caffe.RegisterContext import registerContext, registerSQLContext
+    from pyspark.sql import SQLContext
+
+    context = spark.sparkContext
+    registerContext(context)
+    registerSQLContext(SQLContext(context))
+    words = f"-conf {digits} -model file:/m -features ip1,ip2 -label label -resize True -clusterSize 1".split()
+    conf = Config(context, dict(zip(words[::2], words[1::2])))  # how they take spark.pythonargs apart
+    assert conf.resize and conf.features == ["ip1", "ip2", "label"] and conf.modelPath == "file:/m"
+    assert conf.solverParameter.getTestIter(0) == 4
+    assert DataSource(context).getSource(conf, True).batchSize() == 64
+    cos = CaffeOnSpark(context, SQLContext(context))
+    assert isinstance(cos, caffeonspark.CaffeOnSpark) and conf.clusterSize == 1
+
+
 def test_errors_are_python_errors_with_the_engines_message(spark, digits, tmp_path):
     with pytest.raises(ValueError, match="unknown flag -modle; did you mean -model"):
         caffeonspark.Config(spark, modle="x")

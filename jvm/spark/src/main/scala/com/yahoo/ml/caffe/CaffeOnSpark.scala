@@ -1,18 +1,14 @@
 package com.yahoo.ml.caffe
 
+import org.apache.spark.SparkContext
 import org.apache.spark.ml.linalg.{Vector, Vectors}
 import org.apache.spark.sql.expressions.UserDefinedFunction
 import org.apache.spark.sql.functions.udf
-import org.apache.spark.sql.types.{ArrayType, FloatType, StructField, StructType}
-import org.apache.spark.sql.{DataFrame, Row, SQLContext, SparkSession}
+import org.apache.spark.sql.{DataFrame, SQLContext, SparkSession}
 import org.apache.spark.storage.StorageLevel
-import org.apache.spark.{SparkConf, SparkContext}
-
-import scala.jdk.CollectionConverters._
-import scala.util.control.NonFatal
 
 /** Trains networks on the executors of a Spark application, and runs them over data there. */
-class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
+class CaffeOnSpark(@transient val sc: SparkContext) extends java.io.Serializable {
   @transient private val session: SparkSession = SparkSession.builder().config(sc.getConf).getOrCreate()
 
   @transient val sqlContext: SQLContext = session.sqlContext
@@ -36,16 +32,16 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
    */
   def trainingCurve: DataFrame = TrainingSummary.curve(session, points)
 
-  private def remember(trained: Trained): Trained = {
-    summary = trained.summary
-    points = trained.points
-    trained
+  private def remember(lines: Seq[String], displayed: Seq[TrainingPoint]): Unit = {
+    summary = lines
+    points = displayed
   }
 
   /** Trains on all workers; the model is written where the source's configuration says. */
   def train[T1, T2](source: DataSource[T1, T2]): Unit = {
     CaffeOnSpark.requireSource(source)
-    remember(new Trainer(sc, source.conf, validate = false, Seq(source), stopping = None).run())
+    val trained = new Trainer(sc, source.conf, validate = false, Seq(source), stopping = None).run()
+    remember(trained.summary, trained.points)
   }
 
   /**
@@ -57,11 +53,9 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
     CaffeOnSpark.requireSource(sourceValidation)
     val trainer = new Trainer(sc, sourceTrain.conf, validate = true, Seq(sourceTrain, sourceValidation),
       EarlyStopping.from(sc.getConf))
-    val rounds = remember(trainer.run()).rounds
-    val names = rounds.headOption.map(_.outputs.map(_._1)).getOrElse(Nil)
-    val schema = StructType(names.map(StructField(_, ArrayType(FloatType, containsNull = false), nullable = false)))
-    val rows = rounds.map(round => Row.fromSeq(round.outputs.map(_._2.toSeq)))
-    session.createDataFrame(rows.asJava, schema).persist(StorageLevel.DISK_ONLY)
+    val trained = trainer.run()
+    remember(trained.summary, trained.points)
+    TrainingSummary.rounds(session, trained.rounds).persist(StorageLevel.DISK_ONLY)
   }
 
   /** The mean of every output of the test net over all records of the source. */
@@ -79,78 +73,17 @@ class CaffeOnSpark(@transient val sc: SparkContext) extends Serializable {
   }
 }
 
-/** The program for spark-submit. */
-object CaffeOnSpark {
+/**
+ * The program for spark-submit. To say what is wrong, it must also be loaded by another Scala: so little else stands here, it is
+ * Java's Serializable and not Scala 2.12's, and no member of the class takes or gives a case class, not even a private one.
+ */
+object CaffeOnSpark extends java.io.Serializable {
   def main(args: Array[String]): Unit = {
-    val code = run(args)
+    ScalaCheck.orExit("CaffeOnSpark")
+    val code = CommandLine.run(args)
     if (code != 0) System.exit(code)
-  }
-
-  /** 0, or 1 after a line on stderr that says what was wrong. */
-  private[caffe] def run(args: Array[String]): Int = {
-    var context: Option[SparkContext] = None
-    val error =
-      try {
-        val flags = Flags.parse(args)
-        if (!Seq("train", "test", "features").exists(flags.has)) {
-          throw new IllegalArgumentException("nothing to do; give -train, -test or -features")
-        }
-        if (!flags.has("conf")) {
-          throw new IllegalArgumentException("-conf is missing; name the solver's prototxt with -conf solver.prototxt")
-        }
-        val settings = new SparkConf().setIfMissing("spark.app.name", "CaffeOnSpark")
-        val sc = SparkSession.builder().config(settings).getOrCreate().sparkContext
-        context = Some(sc)
-        new Program(sc, new Config(sc, args)).run()
-        None
-      } catch {
-        case e: Throwable if NonFatal(e) || e.isInstanceOf[LinkageError] => Some(e)
-      }
-    context.foreach(_.stop())
-    error.foreach { e =>
-      org.slf4j.LoggerFactory.getLogger(classOf[CaffeOnSpark]).debug("failed", e)
-      System.err.println(s"CaffeOnSpark: error: ${Failures.oneLine(e)}")
-      System.err.flush()
-    }
-    if (error.isEmpty) 0 else 1
   }
 
   private def requireSource(source: DataSource[_, _]): Unit =
     if (source == null) throw new IllegalArgumentException("the data source is null")
-
-  /** What the command line asks for, in order. */
-  private final class Program(sc: SparkContext, conf: Config) {
-    private val caffe = new CaffeOnSpark(sc)
-    private val storage = new Storage(sc.hadoopConfiguration)
-
-    def run(): Unit = {
-      val output = storage.resolve(conf.outputPath)
-      if (conf.isFeature && storage.exists(output)) {
-        throw new IllegalArgumentException(s"-output $output exists already; remove it or name another")
-      }
-      val later: Option[DataSource[_, _]] =
-        if (conf.isFeature || conf.isTest) Some(DataSource.getSource(conf, isTraining = false)) else None
-      if (conf.isTraining) train()
-      later.foreach { source =>
-        if (conf.isFeature) caffe.features(source).write.format(conf.outputFormat).save(output.toString)
-        else {
-          val lines = caffe.test(source).map { case (name, values) => s"$name: ${values.mkString(",")}" }
-          storage.writeText(lines.mkString("", "\n", "\n"), output)
-          lines.foreach(println)
-        }
-        println(s"Output: $output")
-      }
-    }
-
-    private def train(): Unit = {
-      val source = DataSource.getSource(conf, isTraining = true)
-      val solver = conf.solverParameter
-      if (solver.getTestInterval > 0 && solver.getTestIterCount > 0 && solver.getTestIter(0) > 0) {
-        val validation = DataSource.getSource(conf, isTraining = false)
-        caffe.trainWithValidation(erased(source), erased(validation)).unpersist()
-      } else caffe.train(source)
-    }
-
-    private def erased(source: DataSource[_, _]): DataSource[Any, Any] = source.asInstanceOf[DataSource[Any, Any]]
-  }
 }

@@ -8,7 +8,7 @@ import org.slf4j.{Logger, LoggerFactory}
  * What a job does: the options of the command line, each also a property. Setting `protoFile` reads the solver and its
  * network at once, so that a mistake in them shows here and not on an executor.
  */
-class Config(@transient private val sc: SparkContext) extends Serializable {
+class Config(@transient private val sc: SparkContext) extends java.io.Serializable {
   import Config.log
 
   private var protoFile_ = ""

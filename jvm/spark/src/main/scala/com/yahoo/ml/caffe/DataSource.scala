@@ -13,7 +13,7 @@ import org.apache.spark.rdd.RDD
  * (conf: Config, layerId: Int, isTrain: Boolean). T1 is a record, T2 what a batch of them is collected in.
  */
 abstract class DataSource[T1, T2](val conf: Config, val layerId: Int, val isTrain: Boolean, val STOP_MARK: T1)
-    extends Serializable {
+    extends java.io.Serializable {
   @transient protected var sourceQueue: ArrayBlockingQueue[T1] = _
   protected var sourceFilePath: String = _
   protected var batchSize_ : Int = 0

@@ -39,4 +39,11 @@ private[caffe] object TrainingSummary {
     val columns = TrainingPoint.names.map(StructField(_, DoubleType, nullable = false))
     session.createDataFrame(points.map(p => Row.fromSeq(p.iteration +: p.values.map(_._2))).asJava, StructType(iteration +: columns))
   }
+
+  /** A row for each validation round; a column of float arrays for each output of the first test net. */
+  def rounds(session: SparkSession, all: Seq[Round]): DataFrame = {
+    val names = all.headOption.map(_.outputs.map(_._1)).getOrElse(Nil)
+    val columns = names.map(StructField(_, ArrayType(FloatType, containsNull = false), nullable = false))
+    session.createDataFrame(all.map(round => Row.fromSeq(round.outputs.map(_._2.toSeq))).asJava, StructType(columns))
+  }
 }

@@ -156,7 +156,7 @@ class BadInputSuite extends SparkTest {
       def run(args: String*): (Int, String) = {
         out.reset()
         System.setErr(new java.io.PrintStream(out, true))
-        try (within(120)(CaffeOnSpark.run(args.toArray)), out.toString.linesIterator.toSeq.last)
+        try (within(120)(CommandLine.run(args.toArray)), out.toString.linesIterator.toSeq.last)
         finally System.setErr(stderr)
       }
       assert(run("-conf", "x") == ((1, "CaffeOnSpark: error: nothing to do; give -train, -test or -features")))

@@ -1,6 +1,6 @@
 package com.yahoo.ml.caffe.tools
 
-import com.yahoo.ml.caffe.Config
+import com.yahoo.ml.caffe.{Config, ScalaCheck}
 import org.apache.spark.SparkContext
 import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.types.{BinaryType, IntegerType, StringType, StructField, StructType}
@@ -9,18 +9,22 @@ import org.apache.spark.sql.{Row, SparkSession}
 import scala.util.Try
 
 /** Image files to a DataFrame: -imageRoot, -labelFile (lines of file name, label and, if wanted, id), -output, -outputFormat. */
-object Binary2DataFrame {
-  val schema: StructType = StructType(Seq(StructField("SampleID", StringType, nullable = false),
+object Binary2DataFrame extends java.io.Serializable {
+  // Lazy, so that another Scala can load the object and say what is wrong.
+  lazy val schema: StructType = StructType(Seq(StructField("SampleID", StringType, nullable = false),
     StructField("label", IntegerType, nullable = false), StructField("data", BinaryType, nullable = false)))
 
-  def main(args: Array[String]): Unit = Tool.main("Binary2DataFrame", args) { (sc, conf) =>
-    val session = SparkSession.builder().config(sc.getConf).getOrCreate()
-    val output = Tool.outputPath(sc, conf)
-    session.createDataFrame(new Binary2DataFrame(sc, conf).makeRDD(), schema).write.format(conf.outputFormat).save(output)
+  def main(args: Array[String]): Unit = {
+    ScalaCheck.orExit("Binary2DataFrame")
+    Tool.main("Binary2DataFrame", args) { (sc, conf) =>
+      val session = SparkSession.builder().config(sc.getConf).getOrCreate()
+      val output = Tool.outputPath(sc, conf)
+      session.createDataFrame(new Binary2DataFrame(sc, conf).makeRDD(), schema).write.format(conf.outputFormat).save(output)
+    }
   }
 }
 
-class Binary2DataFrame(@transient val sc: SparkContext, conf: Config) extends Serializable {
+class Binary2DataFrame(@transient val sc: SparkContext, conf: Config) extends java.io.Serializable {
   /** Rows of `schema`; without an id a row has the name of its file. */
   def makeRDD(): RDD[Row] = {
     val images = Tool.imageReader(sc, conf)
