@@ -281,8 +281,7 @@ def test_link_down(outcome, hosts, environment, long_job, expected, table, tmp_p
         assert "Training goes on with 1 of 2 executors (-elastic)" in text
     else:
         assert weights((tmp_path / "out/m").read_bytes()) == expected
-    # Each of the two noticed it for itself, in time.
-    for i in range(2):
-        logs = "".join(path.read_text() for path in (tmp_path / f"host{i}").glob("app-*/*/stderr"))
-        assert "has been silent for 3 s" in logs, logs[-4000:]
+    # The one that nobody could tell noticed it for itself, in time; the other may have been stopped by Spark before.
+    logs = "".join(path.read_text() for path in (tmp_path / "host1").glob("app-*/*/stderr"))
+    assert "has been silent for 3 s" in logs, logs[-4000:]
     table("standalone", f"link down, {outcome}", "", f"{ended:.1f} s", line)
