@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <optional>
 #include <string_view>
 
@@ -77,30 +76,19 @@ Formats formats_of(const Operation& operation, bool adjoint) {
   return formats;
 }
 
-bool starts_with(const dnnl::primitive_desc_base& description, const char* name) {
-  return std::string_view(description.impl_info_str()).starts_with(name);
+std::string_view kernel(const dnnl::primitive_desc_base& description) {
+  return description.impl_info_str();
 }
 
 // Where only AVX2 is there, oneDNN prefers kernels made of small products of matrices ("brg...").
 // For windows of 3 over many channels they are the fastest; for single pixels, few channels and
 // larger windows the kernels that come after them, in the same formats, are up to 1.5 times as
 // fast.
-template <typename Description>
-Description without_slow_kernel(const Description& first, const Window& window, int64_t channels,
-                                const std::function<Description()>& in_formats_of_first) {
-  const std::string_view name = first.impl_info_str();
+bool is_slow(std::string_view kernel, const Window& window, int64_t channels) {
   const auto small = [](int64_t extent) { return extent == 2 || extent == 3; };
   const bool best =
       channels >= 16 && std::any_of(window.kernel.begin(), window.kernel.end(), small);
-  if (best || !name.starts_with("brg") || name.find("avx2") == name.npos) return first;
-  try {
-    Description other = in_formats_of_first();
-    while (starts_with(other, "brg") && other.next_impl()) {
-    }
-    if (starts_with(other, "jit")) return other;
-  } catch (const dnnl::error&) {
-  }
-  return first;
+  return !best && kernel.starts_with("brg") && kernel.find("avx2") != kernel.npos;
 }
 
 // A BatchNorm with running statistics and a Scale after a convolution that never runs backward: per
@@ -253,9 +241,15 @@ class ConvolutionImplementation : public DnnlImplementation {
                      window_.dilation, window_.pad, window_.pad, folded_.attributes(activation_));
     };
     const Forward first = description(any_format(dims_.source), any_format(dims_.destination));
-    return without_slow_kernel<Forward>(first, window_, channels_per_group(), [&] {
-      return description(first.src_desc(), first.dst_desc());
-    });
+    if (!is_slow(kernel(first), window_, channels_per_group())) return first;
+    try {
+      Forward other = description(first.src_desc(), first.dst_desc());
+      while (kernel(other).starts_with("brg") && other.next_impl()) {
+      }
+      if (kernel(other).starts_with("jit")) return other;
+    } catch (const dnnl::error&) {
+    }
+    return first;
   }
 
   int64_t channels_per_group() const {

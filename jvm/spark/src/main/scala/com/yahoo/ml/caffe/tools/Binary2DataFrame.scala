@@ -3,8 +3,8 @@ package com.yahoo.ml.caffe.tools
 import com.yahoo.ml.caffe.{Config, ScalaCheck}
 import org.apache.spark.SparkContext
 import org.apache.spark.rdd.RDD
+import org.apache.spark.sql.Row
 import org.apache.spark.sql.types.{BinaryType, IntegerType, StringType, StructField, StructType}
-import org.apache.spark.sql.{Row, SparkSession}
 
 import scala.util.Try
 
@@ -16,11 +16,7 @@ object Binary2DataFrame extends java.io.Serializable {
 
   def main(args: Array[String]): Unit = {
     ScalaCheck.orExit("Binary2DataFrame")
-    Tool.main("Binary2DataFrame", args) { (sc, conf) =>
-      val session = SparkSession.builder().config(sc.getConf).getOrCreate()
-      val output = Tool.outputPath(sc, conf)
-      session.createDataFrame(new Binary2DataFrame(sc, conf).makeRDD(), schema).write.format(conf.outputFormat).save(output)
-    }
+    Tool.main("Binary2DataFrame", args)((sc, conf) => Tool.writeRows(sc, conf, schema)(new Binary2DataFrame(sc, conf).makeRDD()))
   }
 }
 

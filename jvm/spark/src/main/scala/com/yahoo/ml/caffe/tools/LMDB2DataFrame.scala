@@ -3,8 +3,8 @@ package com.yahoo.ml.caffe.tools
 import com.yahoo.ml.caffe.{Config, LmdbRDD, ScalaCheck}
 import org.apache.spark.SparkContext
 import org.apache.spark.rdd.RDD
+import org.apache.spark.sql.Row
 import org.apache.spark.sql.types.{BinaryType, BooleanType, IntegerType, StringType, StructField, StructType}
-import org.apache.spark.sql.{Row, SparkSession}
 
 /** An LMDB (-imageRoot) to a DataFrame: -lmdb_partitions, -output, -outputFormat. ImageDataFrame reads it as it is. */
 object LMDB2DataFrame extends java.io.Serializable {
@@ -15,11 +15,7 @@ object LMDB2DataFrame extends java.io.Serializable {
 
   def main(args: Array[String]): Unit = {
     ScalaCheck.orExit("LMDB2DataFrame")
-    Tool.main("LMDB2DataFrame", args) { (sc, conf) =>
-      val session = SparkSession.builder().config(sc.getConf).getOrCreate()
-      val output = Tool.outputPath(sc, conf)
-      session.createDataFrame(new LMDB2DataFrame(sc, conf).makeRDD(), schema).write.format(conf.outputFormat).save(output)
-    }
+    Tool.main("LMDB2DataFrame", args)((sc, conf) => Tool.writeRows(sc, conf, schema)(new LMDB2DataFrame(sc, conf).makeRDD()))
   }
 }
 

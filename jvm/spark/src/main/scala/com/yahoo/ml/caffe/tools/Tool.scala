@@ -6,7 +6,8 @@ import com.yahoo.ml.caffe.{Config, Failures, HadoopSettings, Storage}
 import org.apache.hadoop.fs.Path
 import org.apache.hadoop.io.BytesWritable
 import org.apache.spark.rdd.RDD
-import org.apache.spark.sql.SparkSession
+import org.apache.spark.sql.types.StructType
+import org.apache.spark.sql.{Row, SparkSession}
 import org.apache.spark.{SparkConf, SparkContext}
 
 import scala.util.control.NonFatal
@@ -69,6 +70,13 @@ private[tools] object Tool {
     out.writeObject(tuple)
     out.close()
     new BytesWritable(bytes.toByteArray)
+  }
+
+  /** To -output, which is looked at first, in -outputFormat. */
+  def writeRows(sc: SparkContext, conf: Config, schema: StructType)(rows: => RDD[Row]): Unit = {
+    val session = SparkSession.builder().config(sc.getConf).getOrCreate()
+    val output = outputPath(sc, conf)
+    session.createDataFrame(rows, schema).write.format(conf.outputFormat).save(output)
   }
 
   def outputPath(sc: SparkContext, conf: Config): String = {
