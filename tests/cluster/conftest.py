@@ -13,7 +13,7 @@ import pytest
 from caffe.proto import caffe_pb2
 from daemons import SPARK_HOME, Hadoop, Standalone
 from google.protobuf import text_format
-from jobs import JOB_SECONDS, Job, options
+from jobs import JOB_SECONDS, Job, options, weights
 from places import BUILD, LOOPBACK, QUICK_JVM, ROOT, spark_environment
 
 GOLDEN = ROOT / "tests/golden/e2e_digits"
@@ -87,6 +87,19 @@ def submit(environment, hadoop):
             small += ["--conf", f"spark.{who}.extraJavaOptions={QUICK_JVM}"]
         env = {**environment, "HADOOP_CONF_DIR": str(hadoop.conf)}
         return Job([*small, *map(str, arguments)], env, cwd, watch)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def train_here(submit):
+    """train_here(folder, solver): the weights that two workers in one process make out of local files."""
+
+    def run(folder: Path, solver: str) -> list:
+        model = folder / f"{solver}.model"
+        flags = ["-train", "-conf", solver, "-clusterSize", "2", "-model", f"file:{model}"]
+        submit(folder, "--master", "local[2]", *flags).ok()
+        return weights(model.read_bytes())
 
     return run
 

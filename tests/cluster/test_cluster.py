@@ -19,12 +19,8 @@ def files(hadoop):
 
 
 @pytest.fixture(scope="module")
-def reference(submit, job):
-    """The weights that two workers in one process make out of local files."""
-    model = job / "reference.model"
-    run = ["-train", "-conf", "local_net_solver.prototxt", "-clusterSize", "2", "-model", f"file:{model}"]
-    submit(job, "--master", "local[2]", *run).ok()
-    return weights(model.read_bytes())
+def reference(train_here, job):
+    return train_here(job, "local_net_solver.prototxt")
 
 
 @pytest.fixture(scope="module")

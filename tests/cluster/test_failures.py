@@ -132,12 +132,9 @@ def long_job(job):
 
 
 @pytest.fixture(scope="session")
-def expected(submit, long_job):
+def expected(train_here, long_job):
     """The weights of an undisturbed run."""
-    model = long_job / "long.model"
-    run = ["-train", "-conf", "local_long_solver.prototxt", "-clusterSize", "2", "-model", f"file:{model}"]
-    submit(long_job, "--master", "local[2]", *run).ok()
-    return weights(model.read_bytes())
+    return train_here(long_job, "local_long_solver.prototxt")
 
 
 class Disturbance:
