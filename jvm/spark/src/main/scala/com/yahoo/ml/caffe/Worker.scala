@@ -9,14 +9,15 @@ import java.util.concurrent.{ExecutionException, FutureTask, TimeoutException}
 import caffe.Caffe.SolverParameter
 import com.yahoo.ml.caffe.engine.{Communicator, Library, Solver}
 import org.apache.hadoop.fs.Path
-import org.apache.spark.{BarrierTaskContext, InterruptibleIterator, SparkEnv}
+import org.apache.spark.{BarrierTaskContext, InterruptibleIterator}
 
 import scala.jdk.CollectionConverters._
 import scala.util.Try
 
 /**
- * One worker of a training run: a task of the barrier stage. All workers pass the same three gatherings: where everyone
- * runs, whether everyone is ready, and how it ended; so one worker's mistake is every worker's result, with its cause.
+ * One worker of a training run: a task of the barrier stage. All workers pass the same gatherings: where an interrupted run
+ * goes on, whether everyone is ready, and how it ended; so one worker's mistake is every worker's result, with its cause.
+ * Spark's gathering takes up to a second, however near the workers are.
  */
 private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, folder: LocalPath,
     rows: Iterator[(Int, Array[Byte])]) {
@@ -30,23 +31,29 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
   private val bestModel = folder.resolve("best-" + new Path(job.model).getName)
   private val progress = new ProgressChannel.Client(if (rank == 0) job.progress else None, job.secret)
 
-  def run(): Either[Failure, WorkerReport] = try {
-    val restart =
-      if (rank == 0 && resumes) attempt(storage.patiently(new Path(job.model))(restartPoint()))
-      else Right(Fresh)
-    val places = gather(executorId +: restart.fold(encode, point => Seq("ok", point)))
-    failureOf(places.map(_.tail)) match {
-      case Some(failure) => Left(failure)
-      case None if places.head.last == Done =>
-        Right(WorkerReport(rank, where, 0, 0, 0, 0, 0, finishedRounds, Nil, ProcessMemory.now()))
-      case None => train(places.head.last, ranksHere = places.count(_.head == executorId))
-    }
-  } finally progress.close()
+  def run(): Either[Failure, WorkerReport] = {
+    requireAll(context, job.world)
+    try if (resumes) goOn() else train(Fresh)
+    finally progress.close()
+  }
 
-  private def train(from: String, ranksHere: Int): Either[Failure, WorkerReport] = {
+  private def goOn(): Either[Failure, WorkerReport] = {
+    val restart =
+      if (rank == 0) attempt(storage.patiently(new Path(job.model))(restartPoint()))
+      else Right(Fresh)
+    val points = gather(restart.fold(encode, point => Seq("ok", point)))
+    failureOf(points) match {
+      case Some(failure) => Left(failure)
+      case None if points.head.last == Done =>
+        Right(WorkerReport(rank, where, 0, 0, 0, 0, 0, finishedRounds, Nil, ProcessMemory.now()))
+      case None => train(points.head.last)
+    }
+  }
+
+  private def train(from: String): Either[Failure, WorkerReport] = {
     val resources = new Resources(storage)
     try {
-      val ready = attempt(prepare(resources, from, ranksHere))
+      val ready = attempt(prepare(resources, from))
       val all = gather(ready.fold(encode, ok => Seq("ok", ok._1, ok._2.toString)))
       failureOf(all) match {
         case Some(failure) => Left(failure)
@@ -81,7 +88,7 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
   }
 
   /** Everything that needs no other worker: (address, hash of the configuration). */
-  private def prepare(resources: Resources, from: String, ranksHere: Int): (String, Long) = {
+  private def prepare(resources: Resources, from: String): (String, Long) = {
     Gpus.refuse(context)
     Library.load()
     resources.communicator = Communicator.create(GroupSettings.onWorker(job.group).asJava)
@@ -90,7 +97,8 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
     resources.from = if (from == Fresh) None else Some(pointAt(new Path(from)))
     val start = resources.from.fold(
       starting(job.weights.map(new Path(_)), Option(job.state).filter(_.nonEmpty).map(new Path(_))))(startingAt)
-    val threads = math.max(1, job.executorCores / ranksHere)
+    val executors = context.getTaskInfos().map(_.address)
+    val threads = math.max(1, job.executorCores / executors.count(_ == executors(rank)))
     val options = Map("rank" -> rank.toString, "world" -> job.world.toString, "threads" -> threads.toString) ++
       job.engineOptions ++ start
     resources.solver = Solver.create(message.toByteArray, options.asJava)
@@ -145,7 +153,9 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
     try Right(body)
     catch { case e: Throwable if Failures.reportable(e) => Left(Failures.of(e, where)) }
 
+  /** What a task met because Spark stops it is not the others' result: they would end with it, and not be started again. */
   private def gather(fields: Seq[String]): Seq[Seq[String]] = {
+    if (context.isInterrupted()) throw new CaffeException("Spark stopped the task")
     val encoded = fields.map(f => Base64.getEncoder.encodeToString(f.getBytes(UTF_8))).mkString(",")
     context.allGather(encoded).toSeq.map(_.split(",", -1).toSeq.map(f => new String(Base64.getDecoder.decode(f), UTF_8)))
   }
@@ -175,7 +185,14 @@ private[caffe] object Worker {
     Iterator(Results.encode(result))
   }
 
-  private def executorId: String = SparkEnv.get.executorId
+  /**
+   * A worker that ends just as another one fails counts as finished for Spark (SPARK-59094, mended behind 4.1), which then
+   * starts the others alone, and a gathering would wait for it for ever. A barrier stage that fails is started whole again.
+   */
+  def requireAll(context: BarrierTaskContext, world: Int): Unit = {
+    val started = context.getTaskInfos().length
+    if (started < world) throw new CaffeException(s"Spark started only $started of $world workers again; all are needed")
+  }
 
   private def encode(failure: Failure): Seq[String] = Seq("failed", failure.kind, failure.message, failure.where)
 

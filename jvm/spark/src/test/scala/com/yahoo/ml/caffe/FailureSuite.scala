@@ -2,9 +2,17 @@ package com.yahoo.ml.caffe
 
 import java.nio.file.{Files, Path, Paths}
 
-import org.apache.spark.SparkContext
+import org.apache.spark.{BarrierTaskContext, SparkContext}
 import org.apache.spark.sql.SparkSession
 import org.scalatest.BeforeAndAfterAll
+
+/** What executors run must not be the suite's: they have no ScalaTest. */
+private object OneOfTwo {
+  def run(sc: SparkContext): Long = sc.parallelize(Seq(1), 1).barrier().mapPartitions { rows =>
+    Worker.requireAll(BarrierTaskContext.get(), world = 2)
+    rows
+  }.count()
+}
 
 /**
  * What can fail while two executors train, and how it ends. With CAFFE_FAILURE_TIMES times are appended to that file;
@@ -138,15 +146,35 @@ class FailureSuite extends FaultTest with BeforeAndAfterAll {
     Secrets.kept(refuses("stale attempt", "left over from another attempt")(Secrets.first))
   }
 
+  test("a task that is killed while the others end") {
+    scratch { folder =>
+      val expected = undisturbed
+      val out = folder.resolve("out/m")
+      val disturber = when(Files.exists(folder.resolve("out/m.manifest"))) {
+        listener.running.keys.maxOption.foreach(sc.killTaskAttempt(_, interruptThread = false, "the test wants it"))
+      }
+      val (model, _) = try within(120)(train(sc, smallSolver(folder), out)) finally disturber.interrupt()
+      assert(model == expected)
+      assert(names(folder.resolve("out")) == Set("m", "m.manifest"))
+    }
+  }
+
+  test("workers that Spark starts without the others that they need fail at once") {
+    val error = intercept[Exception](within(60)(OneOfTwo.run(sc)))
+    assert(error.getMessage.contains("Spark started only 1 of 2 workers again; all are needed"), error)
+  }
+
   test("more failures than Spark's own retries: training is submitted anew") {
     scratch { folder =>
       val expected = undisturbed
       val out = folder.resolve("out/m")
       val fault = onCheckpoint(out) {
         val before = TrainingMetrics.recoveries.get
+        var killed = -1L
         for (failure <- 0 to 1) {
-          while (TrainingMetrics.recoveries.get < before + failure) Thread.sleep(5)
-          sc.killTaskAttempt(listener.running.keys.max, interruptThread = false, "the test wants it")
+          while (TrainingMetrics.recoveries.get < before + failure || !listener.running.keys.exists(_ > killed)) Thread.sleep(5)
+          killed = listener.running.keys.max
+          sc.killTaskAttempt(killed, interruptThread = false, "the test wants it")
         }
       }
       val (model, printed) = try within(120)(train(sc, smallSolver(folder), out)) finally fault.interrupt()
