@@ -246,6 +246,8 @@ class Ahead:
             self.stopped = True
             if self.process and self.process.poll() is None:
                 stop_group(self.process)
+        for done in self.done.values():  # of those that were never begun, too
+            done.set()
 
 
 def stop_group(process):

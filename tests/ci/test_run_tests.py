@@ -99,11 +99,13 @@ def test_work_ahead_is_done_in_turn_at_the_lowest_priority_and_ended_with_its_ch
         run_tests.Suite("first", "", None, 1, ahead=f"nice >{tmp_path}/nice; false"),
         run_tests.Suite("without", "", None, 1),
         run_tests.Suite("second", "", None, 0.05, ahead=f"sleep 600 & echo $! >{tmp_path}/pid; wait"),
+        run_tests.Suite("third", "", None, 10, ahead=f"touch {tmp_path}/begun"),
     ]
     ahead = run_tests.Ahead(suites)
     ahead.wait_for(suites[0])
     assert (tmp_path / "nice").read_text() == "19\n"
     ahead.wait_for(suites[1])
     ahead.wait_for(suites[2])  # 3 s, then it is ended
-    assert ahead.done["second"].wait(10)
+    assert ahead.done["third"].wait(10)  # nobody waits for what is not begun any more
     assert ends(tmp_path / "pid")
+    assert not (tmp_path / "begun").exists()

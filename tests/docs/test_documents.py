@@ -9,15 +9,13 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import pyspark
 import pytest
 from caffe.proto import caffe_pb2
 from documents import BLOCKS, FILES, anchors, blocks, commands, inline_code, parts
 from google.protobuf import text_format
-from places import ROOT
+from places import ROOT, SPARK_HOME
 
 BIN = Path(sys.executable).parent
-SPARK_HOME = Path(pyspark.__file__).parent
 # Of lessons, of other programs, and what comes into being in use.
 TAUGHT = {"engine/layers/softsign_layer.cpp", "tests/engine/layers/softsign_test.cpp", "docker/work", "-name", "-fPIC"}
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"build", "dist"}

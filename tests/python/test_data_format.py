@@ -8,9 +8,8 @@ from pathlib import Path
 import caffe
 import caffeonspark
 import numpy as np
-import pyspark
 import pytest
-from places import QUICK_JVM
+from places import QUICK_JVM, SPARK_HOME
 from pyspark.sql import SparkSession
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "data_source_idx"
@@ -95,7 +94,7 @@ def test_commands_and_python_read_it(folder, monkeypatch):
 @pytest.fixture
 def csv_source(folder):
     """The jar of examples/data_source_csv, built with the compiler that Spark brings along."""
-    spark_jars = Path(pyspark.__file__).parent / "jars"
+    spark_jars = SPARK_HOME / "jars"
     jar = folder / "csv-images.jar"
     subprocess.run(
         ["java", "-cp", f"{spark_jars}/*", "scala.tools.nsc.Main", "-cp", f"{spark_jars}/*:{caffeonspark.jar_path()}"]

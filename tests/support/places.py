@@ -1,5 +1,6 @@
 """Where tests find things, and what they start Spark with."""
 
+import importlib.util
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("CAFFE_BUILD_DIR", ROOT / "build"))
 DATA = Path(os.environ.get("CAFFE_TEST_DATA", ROOT.parent / "shared/data"))  # data sets that no package has
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
+SPARK_HOME = Path(importlib.util.find_spec("pyspark").origin).parent  # without the time that importing it takes
 LOOPBACK = "127.0.0.1"
 # JVMs of tests live shortly: what Java's second compiler does for them costs more than it saves, nearly half of all time.
 QUICK_JVM = "-XX:TieredStopAtLevel=1"
