@@ -124,9 +124,7 @@ int caffe_transformer_pixels(caffe_transformer* transformer, const uint8_t* byte
   return guarded([&] {
     caffe_transformer& handle = *given(transformer, "transformer");
     const Extents found = extents_of(extents, "extents");
-    CAFFE_REQUIRE_CODE(found.channels > 0 && found.height > 0 && found.width > 0 &&
-                           found.count() == static_cast<int64_t>(size),
-                       caffe::ErrorCode::kData, "is ", found,
+    CAFFE_REQUIRE_CODE(found.fit(static_cast<int64_t>(size)), caffe::ErrorCode::kData, "is ", found,
                        " (channels x height x width), but holds ", size, " bytes");
     Image& image = handle.scratch.image;
     image.reshape(found.channels, found.height, found.width);
@@ -141,8 +139,8 @@ int caffe_transformer_values(caffe_transformer* transformer, const float* values
   return guarded([&] {
     const caffe_transformer& handle = *given(transformer, "transformer");
     const Extents found = extents_of(extents, "extents");
-    CAFFE_REQUIRE_CODE(found.count() == static_cast<int64_t>(size), caffe::ErrorCode::kData, "has ",
-                       size, " values, expected ", found.count(), ": ", found,
+    CAFFE_REQUIRE_CODE(found.fit(static_cast<int64_t>(size)), caffe::ErrorCode::kData, "has ", size,
+                       " values, expected ", found.count(), ": ", found,
                        " (channels x height x width)");
     require(handle.transformer.output(found), extents_of(expected, "expected"));
     handle.transformer.transform(given(values, "values"), found, 0, given(out, "out"));

@@ -146,8 +146,9 @@ class RowFileSource : public RecordSource {
     const char* data = map_->data();
     const auto offset =
         load<uint64_t>(data + outline_.index + static_cast<uint64_t>(index) * sizeof(uint64_t));
-    check(offset >= outline_.rows_begin && offset <= outline_.index - kRowHeader, path_, "row ",
-          index, " lies at offset ", offset);
+    check(offset >= outline_.rows_begin && offset <= outline_.index &&
+              outline_.index - offset >= kRowHeader,
+          path_, "row ", index, " lies at offset ", offset);
     const uint64_t room = outline_.index - offset - kRowHeader;
     const uint64_t key = load<uint32_t>(data + offset + 8);
     const uint64_t value = load<uint32_t>(data + offset + 12);

@@ -59,10 +59,9 @@ class RowSamples : public SampleSource {
 
   PixelView pixels(const RowField& field, Transformer::Scratch& scratch) const {
     const Extents extents{field.channels, field.height, field.width};
-    CAFFE_REQUIRE_CODE(extents.channels > 0 && extents.height > 0 && extents.width > 0 &&
-                           extents.count() == static_cast<int64_t>(field.bytes.size()),
-                       ErrorCode::kData, "has ", field.bytes.size(), " bytes of pixels for top '",
-                       top_.name, "', but its extents are ", extents);
+    CAFFE_REQUIRE_CODE(extents.fit(static_cast<int64_t>(field.bytes.size())), ErrorCode::kData,
+                       "has ", field.bytes.size(), " bytes of pixels for top '", top_.name,
+                       "', but its extents are ", extents);
     if (needs_resize(extents)) {
       scratch.image.reshape(extents.channels, extents.height, extents.width);
       std::memcpy(scratch.image.pixels.data(), field.bytes.data(), field.bytes.size());

@@ -218,11 +218,8 @@ Transformer::Content Transformer::content(const DatumView& datum, Scratch& scrat
                      ", expected at least 1 each; was it written by convert_imageset?");
   const bool bytes = !datum.data.empty();
   const int64_t values = bytes ? static_cast<int64_t>(datum.data.size()) : datum.float_count;
-  // In two steps, so that the product cannot overflow.
-  CAFFE_REQUIRE_CODE(
-      int64_t{extents.channels} * extents.height <= values && extents.count() == values,
-      ErrorCode::kData, "is a Datum of the extents ", extents, ", but holds ", values,
-      bytes ? " bytes" : " values");
+  CAFFE_REQUIRE_CODE(extents.fit(values), ErrorCode::kData, "is a Datum of the extents ", extents,
+                     ", but holds ", values, bytes ? " bytes" : " values");
   content.pixels = {reinterpret_cast<const uint8_t*>(datum.data.data()), extents, false};
   if (!bytes) {
     scratch.floats.resize(static_cast<size_t>(values));

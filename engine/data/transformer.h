@@ -19,6 +19,12 @@ struct Extents {
   int width = 0;
 
   int64_t count() const { return int64_t{channels} * height * width; }
+  // Whether so many values have these extents. Whatever numbers a record says, nothing overflows.
+  bool fit(int64_t values) const {
+    if (channels < 1 || height < 1 || width < 1) return false;
+    const int64_t rows = int64_t{channels} * height;
+    return values % rows == 0 && values / rows == width;
+  }
   bool operator==(const Extents&) const = default;
 };
 std::ostream& operator<<(std::ostream& out, const Extents& extents);  // "3 x 227 x 227"

@@ -164,6 +164,10 @@ TEST(Transformer, SaysWhatIsWrongWithARow) {
   EXPECT_THAT(caffe_last_error(), AllOf(HasSubstr("1 x 2 x 2"), HasSubstr("takes 1 x 3 x 3")));
   EXPECT_EQ(caffe_transformer_pixels(handle.get(), bytes, 4, odd, odd, out), CAFFE_DATA);
   EXPECT_THAT(caffe_last_error(), HasSubstr("holds 4 bytes"));
+  const TransformerHandle resizing = transformer({}, "height=1\nwidth=1");
+  const int32_t huge[] = {1 << 16, 1 << 24, 1 << 24}, one[] = {1 << 16, 1, 1};  // 2^64 together
+  EXPECT_EQ(caffe_transformer_pixels(resizing.get(), bytes, 0, huge, one, out), CAFFE_DATA);
+  EXPECT_THAT(caffe_last_error(), HasSubstr("holds 0 bytes"));
   EXPECT_EQ(caffe_transformer_encoded(handle.get(), bytes, 4, other, out), CAFFE_DATA);
   caffe_transformer* made = nullptr;
   EXPECT_EQ(caffe_transformer_create(nullptr, 0, "height=3", &made), CAFFE_INVALID_ARGUMENT);

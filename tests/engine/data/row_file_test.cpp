@@ -85,6 +85,12 @@ TEST(RowFile, DamagedFilesAreErrors) {
     write_bytes(path, bad);
     message_of(read_all);
   }
+  // An index right behind the name: there is no room for the row that it names.
+  const std::string magic = good.substr(0, 8);
+  std::string no_rows = magic;
+  for (const uint32_t word : {0u, 0u, 256u, 1u, 0u, 12u, 0u}) put_u32(no_rows, word);
+  write_bytes(path, no_rows + magic);
+  EXPECT_THAT(message_of(read_all), HasSubstr("row 0 lies at offset"));
   EXPECT_THAT(message_of([&] { open_row_file(scratch.path("none")); }), HasSubstr("cannot open"));
   RowFileWriter(path, "").finish();
   EXPECT_THAT(message_of(read_all), HasSubstr("it has no rows"));

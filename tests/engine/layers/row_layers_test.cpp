@@ -160,6 +160,9 @@ TEST(CoSData, NamesTheRowThatIsWrong) {
   EXPECT_EQ(row_error(image, field(1, 3, 2, 2, std::string(12, 'x')), true), "");
   EXPECT_THAT(row_error(image, field(1, 1, 4, 4, std::string(16, 'x'))), HasSubstr("1 channels"));
   EXPECT_THAT(row_error(image, field(1, 3, 4, 4, "x")), HasSubstr("1 bytes of pixels"));
+  // The product of these is 2^64.
+  EXPECT_THAT(row_error(image, field(1, 1 << 12, 1 << 26, 1 << 26, ""), true),
+              HasSubstr("0 bytes of pixels"));
   EXPECT_THAT(row_error("type: INT_ARRAY channels: 4 sample_num_axes: 1", floats_field({1, 2})),
               HasSubstr("has 2 numbers for top 'x', expected 4"));
 }
