@@ -33,12 +33,17 @@ def environment():
 
 
 @pytest.fixture(scope="session")
-def hadoop(folder):
+def hadoop_jars():
     jars = BUILD / "hadoop"
     fetched = subprocess.run([ROOT / "ci/deps.sh", "hadoop"], capture_output=True, text=True, timeout=JOB_SECONDS)
     if fetched.returncode != 0 and not (jars / "version").exists():
         pytest.skip("the jars of Hadoop's daemons (ci/hadoop/pom.xml) cannot be had from Maven")
-    daemons = Hadoop(folder / "hadoop", jars)
+    return jars
+
+
+@pytest.fixture(scope="session")
+def hadoop(folder, hadoop_jars):
+    daemons = Hadoop(folder / "hadoop", hadoop_jars)
     try:
         daemons.up()
         yield daemons

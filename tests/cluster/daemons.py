@@ -120,7 +120,10 @@ def configuration(settings: dict[str, object]) -> str:
 
 
 class Hadoop(Daemons):
-    """NameNode, DataNode, ResourceManager and NodeManager; `conf` is HADOOP_CONF_DIR; `uri` and `files` the file system."""
+    """NameNode, DataNode, ResourceManager and NodeManager; `conf` is HADOOP_CONF_DIR; `uri` and `files` the file system.
+
+    Or, with `up_manager` and `add_node`, a ResourceManager at `host` and NodeManagers in networks of their own.
+    """
 
     HEAPS = {"NameNode": 256, "DataNode": 256, "ResourceManager": 384, "NodeManager": 256}  # MB
     PACKAGES = {
@@ -130,10 +133,11 @@ class Hadoop(Daemons):
         "NodeManager": "yarn.server.nodemanager",
     }
 
-    def __init__(self, folder: Path, jars: Path):
+    def __init__(self, folder: Path, jars: Path, host: str = LOOPBACK):
         super().__init__(folder)
         self.conf = folder / "conf"
         self.jars = jars
+        self.host = host
         names = "nn nn_http dn dn_http dn_ipc rm rm_sched rm_track rm_admin rm_http nm nm_local nm_http"
         self.ports = dict(zip(names.split(), free_ports(13)))
         self.uri = f"hdfs://{LOOPBACK}:{self.ports['nn']}"
@@ -141,8 +145,8 @@ class Hadoop(Daemons):
         self._configure()
         self.environment = spark_environment(HADOOP_CONF_DIR=str(self.conf), USER="root", HADOOP_USER_NAME="root")
 
-    def _address(self, port: str) -> str:
-        return f"{LOOPBACK}:{self.ports[port]}"
+    def _address(self, port: str, host: str = LOOPBACK) -> str:
+        return f"{host}:{self.ports[port]}"
 
     def _configure(self) -> None:
         self.conf.mkdir(parents=True)
@@ -163,25 +167,20 @@ class Hadoop(Daemons):
                 "dfs.namenode.safemode.extension": 0,
             },
             "yarn-site.xml": {
-                "yarn.resourcemanager.hostname": LOOPBACK,
-                "yarn.resourcemanager.address": self._address("rm"),
-                "yarn.resourcemanager.scheduler.address": self._address("rm_sched"),
-                "yarn.resourcemanager.resource-tracker.address": self._address("rm_track"),
-                "yarn.resourcemanager.admin.address": self._address("rm_admin"),
-                "yarn.resourcemanager.webapp.address": self._address("rm_http"),
-                "yarn.nodemanager.hostname": LOOPBACK,
-                "yarn.nodemanager.address": self._address("nm"),
-                "yarn.nodemanager.localizer.address": self._address("nm_local"),
-                "yarn.nodemanager.webapp.address": self._address("nm_http"),
-                "yarn.nodemanager.local-dirs": data / "nm-local",
-                "yarn.nodemanager.log-dirs": data / "nm-logs",
-                "yarn.nodemanager.resource.memory-mb": 6144,
+                "yarn.resourcemanager.hostname": self.host,
+                "yarn.resourcemanager.address": self._address("rm", self.host),
+                "yarn.resourcemanager.scheduler.address": self._address("rm_sched", self.host),
+                "yarn.resourcemanager.resource-tracker.address": self._address("rm_track", self.host),
+                "yarn.resourcemanager.admin.address": self._address("rm_admin", self.host),
+                "yarn.resourcemanager.webapp.address": self._address("rm_http", self.host),
+                **self._node("nm", LOOPBACK, 6144),
                 "yarn.nodemanager.resource.cpu-vcores": 4,
                 "yarn.scheduler.minimum-allocation-mb": 128,
                 "yarn.nodemanager.vmem-check-enabled": "false",
                 "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": 99.5,
                 "yarn.nodemanager.process-kill-wait.ms": 1000,
-                # How long those who have lost the ResourceManager look for it.
+                # After so long a NodeManager is lost; and how long those who have lost the ResourceManager look for it.
+                "yarn.nm.liveness-monitor.expiry-interval-ms": 12000,
                 "yarn.resourcemanager.connect.max-wait.ms": 20000,
                 "yarn.resourcemanager.connect.retry-interval.ms": 1000,
             },
@@ -194,6 +193,18 @@ class Hadoop(Daemons):
         for name, settings in files.items():
             (self.conf / name).write_text(configuration(settings))
         (self.conf / "log4j.properties").write_text(LOG4J)
+
+    def _node(self, name: str, host: str, megabytes: int) -> dict[str, object]:
+        """What is a NodeManager's own."""
+        return {
+            "yarn.nodemanager.hostname": host,
+            "yarn.nodemanager.address": self._address("nm", host),
+            "yarn.nodemanager.localizer.address": self._address("nm_local", host),
+            "yarn.nodemanager.webapp.address": self._address("nm_http", host),
+            "yarn.nodemanager.local-dirs": self.folder / f"data/{name}-local",
+            "yarn.nodemanager.log-dirs": self.folder / f"data/{name}-logs",
+            "yarn.nodemanager.resource.memory-mb": megabytes,
+        }
 
     def _java(self, name: str, *arguments: str) -> list[str]:
         path = f"{self.conf}:{self.jars}/*"
@@ -217,7 +228,20 @@ class Hadoop(Daemons):
         subprocess.run(name_node, env=self.environment, check=True, timeout=START_SECONDS, capture_output=True)
         self.run(*self.PACKAGES)
         self.wait_for_files()
-        self.wait("YARN", lambda: fetch(self.ports["rm_http"], "/ws/v1/cluster/metrics")["activeNodes"] == 1)
+        self.wait_for_nodes(1)
+
+    def up_manager(self) -> None:
+        self.run("ResourceManager")
+        self.wait_for_nodes(0)
+
+    def add_node(self, name: str, host: str, megabytes: int, within: tuple[str, ...]) -> None:
+        """A NodeManager at `host`; `within` is what its command line begins with, to run in another network."""
+        own = [part for key, value in self._node(name, host, megabytes).items() for part in ("-D", f"{key}={value}")]
+        self.start(name, [*within, *self._java("NodeManager", *own)], self.environment)
+
+    def wait_for_nodes(self, count: int) -> None:
+        metrics = "/ws/v1/cluster/metrics"
+        self.wait("YARN", lambda: fetch(self.ports["rm_http"], metrics, self.host)["activeNodes"] == count)
 
     def wait_for_files(self) -> None:
         def ready() -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from daemons import SPARK_HOME, Standalone
+from daemons import SPARK_HOME, Hadoop, Standalone
 from jobs import Job, options, weights
 from places import BUILD, LOOPBACK, ROOT
 
@@ -242,7 +242,7 @@ def inside(namespace: str):
 
 @pytest.fixture
 def hosts():
-    network = Hosts(2)
+    network = Hosts(3)
     try:
         network.up()
     except (OSError, subprocess.CalledProcessError) as error:
@@ -252,33 +252,96 @@ def hosts():
     network.stop()
 
 
-@pytest.mark.parametrize("outcome", ["another executor on the other host", "fewer executors"])
-def test_link_down(outcome, hosts, environment, long_job, expected, table, tmp_path):
+class LinkedStandalone:
+    """A worker for each executor on hosts 0 and 1, and where one is to be free, one more on host 0."""
+
+    def __init__(self, hosts: Hosts, folder: Path, environment: dict[str, str], spare: bool):
+        self.environment = {**environment, "SPARK_LOCAL_IP": hosts.gateway}
+        daemon = {"SPARK_DAEMON_JAVA_OPTS": "-Dspark.worker.timeout=12"}
+        self.hosts, self.folder, self.spare = hosts, folder, spare
+        self.daemons = Standalone(folder, {**self.environment, **daemon}, hosts.gateway)
+        self.options = ["--master", self.daemons.master, "--executor-cores", "1", "--total-executor-cores", "2"]
+
+    def up(self) -> None:
+        self.daemons.up_master()
+        for i in range(2):
+            cores = 2 if self.spare else 1
+            self.daemons.add_worker(f"host{i}", cores, self.hosts.address(i), self.hosts.within(i))
+        self.daemons.wait_for_workers(2)
+
+    def after_cut(self) -> None:
+        pass
+
+    def logs(self, host: int) -> list[Path]:
+        return list((self.folder / f"host{host}").glob("app-*/*/stderr"))
+
+
+class LinkedYarn:
+    """The application's master and an executor on host 0, the other executor on host 1; later, if wanted, room on host 2."""
+
+    MASTER, EXECUTOR = 1024 + 384, 512 + 384  # MB; the master fits nowhere else
+
+    def __init__(
+        self, hosts: Hosts, folder: Path, environment: dict[str, str], spare: bool, jars: Path, settings: dict
+    ):
+        self.hosts, self.folder, self.spare = hosts, folder, spare
+        self.daemons = Hadoop(folder, jars, hosts.gateway)
+        self.environment = {**environment, "SPARK_LOCAL_IP": hosts.gateway, "HADOOP_CONF_DIR": str(self.daemons.conf)}
+        own = {key: value for key, value in settings.items() if not key.endswith("SPARK_LOCAL_IP")}
+        own |= {"spark.yarn.am.memory": "1024m", "spark.hadoop.fs.defaultFS": "file:///"}
+        own |= {"spark.yarn.stagingDir": f"file:{folder}/staging"}
+        self.options = ["--master", "yarn", "--num-executors", "2", "--executor-cores", "1", *options(own)]
+
+    def _add(self, host: int, megabytes: int) -> None:
+        self.daemons.add_node(f"host{host}", self.hosts.address(host), megabytes, self.hosts.within(host))
+
+    def up(self) -> None:
+        self.daemons.up_manager()
+        self._add(0, self.MASTER + self.EXECUTOR)
+        self._add(1, self.EXECUTOR)
+        self.daemons.wait_for_nodes(2)
+
+    def after_cut(self) -> None:
+        if self.spare:
+            self._add(2, self.EXECUTOR)
+
+    def logs(self, host: int) -> list[Path]:
+        return list((self.folder / f"data/host{host}-logs").glob("application_*/*/stderr"))
+
+
+@pytest.mark.parametrize("outcome", ["another executor on another host", "fewer executors"])
+@pytest.mark.parametrize("kind", ["standalone", "yarn"])
+def test_link_down(kind, outcome, hosts, environment, long_job, expected, table, request, tmp_path):
     elastic = outcome == "fewer executors"
-    network = {"SPARK_LOCAL_IP": hosts.gateway, "SPARK_DAEMON_JAVA_OPTS": "-Dspark.worker.timeout=12"}
-    daemons = Standalone(tmp_path, {**environment, **network}, hosts.gateway)
-    link = Disturbance(lambda: hosts.cut(1))
+    if kind == "yarn":
+        yarn = [request.getfixturevalue(name) for name in ("hadoop_jars", "yarn_settings")]
+        cluster = LinkedYarn(hosts, tmp_path / "cluster", environment, not elastic, *yarn)
+    else:
+        (tmp_path / "cluster").mkdir()
+        cluster = LinkedStandalone(hosts, tmp_path / "cluster", environment, not elastic)
+
+    def cut() -> None:
+        hosts.cut(1)
+        cluster.after_cut()
+
+    link = Disturbance(cut)
     settings = {**QUICK, "spark.driver.host": hosts.gateway, "spark.ui.enabled": "false"}
-    cluster = ["--master", daemons.master, "--executor-cores", "1", "--total-executor-cores", "2"]
     memory = ["--driver-memory", "512m", "--executor-memory", "512m"]
     flags = ["-train", "-conf", "local_long_solver.prototxt", "-clusterSize", "2", "-model", f"file:{tmp_path}/out/m"]
-    command = [*cluster, *memory, *options(settings), *flags, *(["-elastic"] if elastic else [])]
+    command = [*cluster.options, *memory, *options(settings), *flags, *(["-elastic"] if elastic else [])]
     with inside(hosts.hub):
         try:
-            daemons.up_master()
-            for i in range(2):
-                daemons.add_worker(f"host{i}", 1 if elastic else 2, hosts.address(i), hosts.within(i))
-            daemons.wait_for_workers(2)
-            text = Job(command, {**environment, **network}, long_job, link.watch).ok()
+            cluster.up()
+            text = Job(command, cluster.environment, long_job, link.watch).ok()
             ended = link.seconds()
         finally:
-            daemons.stop()
+            cluster.daemons.stop()
     line = next(line for line in text.splitlines() if line.startswith("Recovery 1: "))
     if elastic:
         assert "Training goes on with 1 of 2 executors (-elastic)" in text
     else:
         assert weights((tmp_path / "out/m").read_bytes()) == expected
     # The one that nobody could tell noticed it for itself, in time; the other may have been stopped by Spark before.
-    logs = "".join(path.read_text() for path in (tmp_path / "host1").glob("app-*/*/stderr"))
+    logs = "".join(path.read_text() for path in cluster.logs(1))
     assert "has been silent for 3 s" in logs, logs[-4000:]
-    table("standalone", f"link down, {outcome}", "", f"{ended:.1f} s", line)
+    table(kind, f"link down, {outcome}", "", f"{ended:.1f} s", line)
