@@ -40,6 +40,7 @@ typedef struct caffe_comm caffe_comm;       /* one rank of a group of workers */
 typedef struct caffe_solver caffe_solver;
 typedef struct caffe_net caffe_net;
 typedef struct caffe_transformer caffe_transformer; /* makes rows of a net's input of pictures */
+typedef struct caffe_image caffe_image;             /* a decoded picture */
 
 /* ---- library ---- */
 CAFFE_C_API const char* caffe_version(void);
@@ -241,6 +242,15 @@ CAFFE_C_API int caffe_transformer_values(caffe_transformer* transformer, const f
                                          size_t size, const int32_t extents[3],
                                          const int32_t expected[3], float* out);
 CAFFE_C_API void caffe_transformer_free(caffe_transformer* transformer);
+
+/* A picture by itself: height x width x channels bytes, as above. channels: 0 as stored, 1, 3. */
+CAFFE_C_API int caffe_image_decode(const uint8_t* bytes, size_t size, int channels,
+                                   caffe_image** image);
+CAFFE_C_API int caffe_image_resize(const uint8_t* pixels, size_t size, const int32_t extents[3],
+                                   int32_t height, int32_t width, caffe_image** image);
+/* The bytes, until caffe_image_free; extents gets channels, height, width. */
+CAFFE_C_API const uint8_t* caffe_image_pixels(const caffe_image* image, int32_t extents[3]);
+CAFFE_C_API void caffe_image_free(caffe_image* image);
 
 #ifdef __cplusplus
 }

@@ -23,6 +23,10 @@ struct caffe_transformer {
   caffe::Transformer::Scratch scratch;
 };
 
+struct caffe_image {
+  Image image;
+};
+
 namespace {
 
 Extents extents_of(const int32_t* numbers, const char* what) {
@@ -60,6 +64,14 @@ void set_channels(int channels, Image& image) {
 void require(const Extents& found, const Extents& expected) {
   CAFFE_REQUIRE_CODE(found == expected, caffe::ErrorCode::kData, "becomes ", found,
                      " (channels x height x width), but the network takes ", expected);
+}
+
+void take_pixels(const uint8_t* bytes, size_t size, const int32_t extents[3], Image& image) {
+  const Extents found = extents_of(extents, "extents");
+  CAFFE_REQUIRE_CODE(found.fit(static_cast<int64_t>(size)), caffe::ErrorCode::kData, "is ", found,
+                     " (channels x height x width), but holds ", size, " bytes");
+  image.reshape(found.channels, found.height, found.width);
+  std::memcpy(image.pixels.data(), given(bytes, "bytes"), size);
 }
 
 // Resizes and transforms the picture in the scratch.
@@ -123,12 +135,8 @@ int caffe_transformer_pixels(caffe_transformer* transformer, const uint8_t* byte
                              const int32_t extents[3], const int32_t expected[3], float* out) {
   return guarded([&] {
     caffe_transformer& handle = *given(transformer, "transformer");
-    const Extents found = extents_of(extents, "extents");
-    CAFFE_REQUIRE_CODE(found.fit(static_cast<int64_t>(size)), caffe::ErrorCode::kData, "is ", found,
-                       " (channels x height x width), but holds ", size, " bytes");
     Image& image = handle.scratch.image;
-    image.reshape(found.channels, found.height, found.width);
-    std::memcpy(image.pixels.data(), given(bytes, "bytes"), size);
+    take_pixels(bytes, size, extents, image);
     set_channels(handle.channels, image);
     finish(handle, extents_of(expected, "expected"), given(out, "out"));
   });
@@ -148,5 +156,40 @@ int caffe_transformer_values(caffe_transformer* transformer, const float* values
 }
 
 void caffe_transformer_free(caffe_transformer* transformer) { delete transformer; }
+
+int caffe_image_decode(const uint8_t* bytes, size_t size, int channels, caffe_image** image) {
+  return guarded([&] {
+    given(image, "image");
+    CAFFE_REQUIRE(channels == 0 || channels == 1 || channels == 3,
+                  "pictures are decoded to 1 or 3 ",
+                  "channels, or with 0 as they are stored; not to ", channels);
+    auto made = std::make_unique<caffe_image>();
+    const auto* text = reinterpret_cast<const char*>(given(bytes, "bytes"));
+    caffe::decode_image({text, size}, color_mode(channels), made->image);
+    *image = made.release();
+  });
+}
+
+int caffe_image_resize(const uint8_t* pixels, size_t size, const int32_t extents[3], int32_t height,
+                       int32_t width, caffe_image** image) {
+  return guarded([&] {
+    given(image, "image");
+    Image from;
+    take_pixels(pixels, size, extents, from);
+    auto made = std::make_unique<caffe_image>();
+    CAFFE_REQUIRE(height > 0 && width > 0 && height <= INT32_MAX / width / from.channels,
+                  "cannot resize an image to ", height, " x ", width);
+    caffe::resize_image(from, height, width, made->image);
+    *image = made.release();
+  });
+}
+
+const uint8_t* caffe_image_pixels(const caffe_image* image, int32_t extents[3]) {
+  const Image& found = image->image;
+  extents[0] = found.channels, extents[1] = found.height, extents[2] = found.width;
+  return found.pixels.data();
+}
+
+void caffe_image_free(caffe_image* image) { delete image; }
 
 }  // extern "C"

@@ -174,5 +174,52 @@ TEST(Transformer, SaysWhatIsWrongWithARow) {
   EXPECT_THAT(caffe_last_error(), HasSubstr("both height and width"));
 }
 
+struct FreeImage {
+  void operator()(caffe_image* image) const { caffe_image_free(image); }
+};
+using ImageHandle = std::unique_ptr<caffe_image, FreeImage>;
+
+std::vector<uint8_t> pixels_of(caffe_image* image, int32_t extents[3]) {
+  const uint8_t* const pixels = caffe_image_pixels(image, extents);
+  return {pixels, pixels + extents[0] * extents[1] * extents[2]};
+}
+
+TEST(Image, IsDecodedAndResized) {
+  const std::string file = "P5 2 1 255 \x0a\x14";
+  const auto* bytes = reinterpret_cast<const uint8_t*>(file.data());
+  int32_t extents[3];
+  for (const int channels : {0, 1, 3}) {
+    caffe_image* made = nullptr;
+    must(caffe_image_decode(bytes, file.size(), channels, &made));
+    const ImageHandle image(made);
+    const std::vector<uint8_t> pixels = pixels_of(image.get(), extents);
+    EXPECT_THAT(extents, ElementsAre(channels == 3 ? 3 : 1, 1, 2));
+    EXPECT_EQ(pixels.front(), 10);
+    EXPECT_EQ(pixels.back(), 20);
+  }
+  const uint8_t pixels[] = {10, 20, 30, 40};
+  const int32_t from[] = {2, 1, 2};
+  caffe_image* made = nullptr;
+  must(caffe_image_resize(pixels, 4, from, 2, 1, &made));
+  const ImageHandle image(made);
+  EXPECT_THAT(pixels_of(image.get(), extents), ElementsAre(20, 30, 20, 30));
+  EXPECT_THAT(extents, ElementsAre(2, 2, 1));
+}
+
+TEST(Image, SaysWhatIsWrongWithIt) {
+  const uint8_t bytes[4] = {1, 2, 3, 4};
+  const int32_t extents[] = {1, 2, 2}, odd[] = {1, 1, 2};
+  caffe_image* made = nullptr;
+  EXPECT_EQ(caffe_image_decode(bytes, 4, 0, &made), CAFFE_DATA);
+  EXPECT_EQ(caffe_image_decode(bytes, 4, 2, &made), CAFFE_INVALID_ARGUMENT);
+  EXPECT_THAT(caffe_last_error(), HasSubstr("not to 2"));
+  EXPECT_EQ(caffe_image_resize(bytes, 4, odd, 3, 3, &made), CAFFE_DATA);
+  EXPECT_THAT(caffe_last_error(), HasSubstr("holds 4 bytes"));
+  EXPECT_EQ(caffe_image_resize(bytes, 4, extents, -1, 3, &made), CAFFE_INVALID_ARGUMENT);
+  EXPECT_EQ(caffe_image_resize(bytes, 4, extents, 1 << 30, 2, &made), CAFFE_INVALID_ARGUMENT);
+  EXPECT_THAT(caffe_last_error(), HasSubstr("1073741824 x 2"));
+  EXPECT_EQ(made, nullptr);
+}
+
 }  // namespace
 }  // namespace caffe::testing

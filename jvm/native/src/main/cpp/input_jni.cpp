@@ -1,4 +1,5 @@
 // Inputs of nets. Values travel in direct buffers, so that they are copied once.
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,18 @@ struct Extents {
   int64_t count() const { return int64_t{values[0]} * values[1] * values[2]; }
   jint values[3] = {};
 };
+
+// Takes the picture over: its bytes, and its extents in `extents`.
+jbyteArray to_java_pixels(JNIEnv* env, caffe_image* image, jintArray extents) {
+  const std::unique_ptr<caffe_image, void (*)(caffe_image*)> owner(image, caffe_image_free);
+  int32_t found[3];
+  const uint8_t* const pixels = caffe_image_pixels(image, found);
+  const size_t size = static_cast<size_t>(found[0]) * found[1] * found[2];
+  const jbyteArray bytes = caffe::jni::to_java_bytes(env, pixels, size);
+  env->SetIntArrayRegion(extents, 0, 3, found);
+  check_pending(env);
+  return bytes;
+}
 
 }  // namespace
 
@@ -168,6 +181,31 @@ JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_transformerValues(
 JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_transformerFree(JNIEnv*, jclass,
                                                                              jlong transformer) {
   caffe_transformer_free(reinterpret_cast<caffe_transformer*>(transformer));
+}
+
+JNIEXPORT jbyteArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_imageDecode(JNIEnv* env, jclass,
+                                                                               jbyteArray bytes,
+                                                                               jint channels,
+                                                                               jintArray extents) {
+  return guarded(env, [&] {
+    const std::string file = caffe::jni::to_bytes(env, bytes);
+    caffe_image* image = nullptr;
+    check(env, caffe_image_decode(reinterpret_cast<const uint8_t*>(file.data()), file.size(),
+                                  channels, &image));
+    return to_java_pixels(env, image, extents);
+  });
+}
+
+JNIEXPORT jbyteArray JNICALL Java_com_yahoo_ml_caffe_engine_Native_imageResize(
+    JNIEnv* env, jclass, jbyteArray pixels, jintArray extents, jint height, jint width) {
+  return guarded(env, [&] {
+    const Extents found(env, extents);
+    const std::string bytes = caffe::jni::to_bytes(env, pixels);
+    caffe_image* image = nullptr;
+    check(env, caffe_image_resize(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(),
+                                  found.values, height, width, &image));
+    return to_java_pixels(env, image, extents);
+  });
 }
 
 }  // extern "C"

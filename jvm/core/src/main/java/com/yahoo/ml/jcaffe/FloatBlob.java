@@ -1,24 +1,28 @@
 package com.yahoo.ml.jcaffe;
 
-import java.util.Arrays;
-
-/** A float array of up to four dimensions, outermost first, row-major. */
+/** A float array, outermost axis first, row-major. What says yes or no in CaffeOnSpark 0.1 says yes, or throws. */
 public class FloatBlob {
   private int[] shape = {0, 0, 0, 0};
   private float[] values = {};
 
+  public boolean reshape(int num, int channels, int height, int width) {
+    return reshape(new int[] {num, channels, height, width});
+  }
+
   /** Gives it a shape; values survive where the count stays the same. */
-  public void reshape(int num, int channels, int height, int width) {
-    for (int size : new int[] {num, channels, height, width}) {
+  public boolean reshape(int[] shape) {
+    long count = 1;
+    for (int size : shape) {
       if (size < 0) {
         throw new IllegalArgumentException("a blob cannot have a dimension of " + size);
       }
+      count = Math.multiplyExact(count, (long) size);
     }
-    int count = Math.toIntExact(Math.multiplyExact((long) num * channels, (long) height * width));
-    shape = new int[] {num, channels, height, width};
     if (count != values.length) {
-      values = new float[count];
+      values = new float[Math.toIntExact(count)];
     }
+    this.shape = shape.clone();
+    return true;
   }
 
   public int count() {
@@ -40,16 +44,18 @@ public class FloatBlob {
   }
 
   /** Takes `count` values. */
-  public void set_cpu_data(float[] from) {
+  public boolean set_cpu_data(float[] from) {
     if (from.length != values.length) {
       throw new IllegalArgumentException("a blob of " + values.length + " values cannot take " + from.length);
     }
     System.arraycopy(from, 0, values, 0, from.length);
+    return true;
   }
 
-  public void copyFrom(FloatBlob other) {
+  public boolean copyFrom(FloatBlob other) {
     shape = other.shape.clone();
-    values = Arrays.copyOf(other.values, other.values.length);
+    values = other.values.clone();
+    return true;
   }
 
   /** Nothing has to be given back: the values are Java's. */

@@ -22,4 +22,23 @@ public class MatVector {
   public int size() {
     return images.length;
   }
+
+  public int channels(int index) {
+    return images[index].channels();
+  }
+
+  public int height(int index) {
+    return images[index].height();
+  }
+
+  public int width(int index) {
+    return images[index].width();
+  }
+
+  public byte[] data(int index) {
+    return images[index].data();
+  }
+
+  /** Nothing has to be given back: the bytes are Java's. */
+  public void deallocate() {}
 }

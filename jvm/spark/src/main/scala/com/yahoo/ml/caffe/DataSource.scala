@@ -49,6 +49,10 @@ abstract class DataSource[T1, T2](val conf: Config, val layerId: Int, val isTrai
   private[caffe] def describe: String =
     if (sourceFilePath == null || sourceFilePath.isEmpty) getClass.getName else sourceFilePath
 
+  /** The class that wrote a method of this object: what a subclass of a user overrides must be called. */
+  private[caffe] def authorOf(method: String, parameters: Class[_]*): Class[_] =
+    getClass.getMethod(method, parameters: _*).getDeclaringClass
+
   /** All records in the form that the engine reads (RowRecord). */
   private[caffe] def rows(sc: SparkContext): RDD[Array[Byte]] = SourceRows.rows(this, sc)
 

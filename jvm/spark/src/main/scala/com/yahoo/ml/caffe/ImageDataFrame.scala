@@ -1,6 +1,7 @@
 package com.yahoo.ml.caffe
 
 import caffe.Caffe.LayerParameter
+import com.yahoo.ml.jcaffe.{FloatBlob, Mat, MatVector}
 import org.apache.spark.SparkContext
 import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.{AnalysisException, DataFrame, SparkSession}
@@ -24,8 +25,12 @@ class ImageDataFrame(conf: Config, layerId: Int, isTrain: Boolean) extends Image
     if (conf.isRddPersistent) selected.persist(StorageLevel.DISK_ONLY) else selected
   }
 
-  override private[caffe] def rows(sc: SparkContext): RDD[Array[Byte]] =
-    RowReader.rows(frame(sc), layerParameter, s"the DataFrame $sourceFilePath")
+  /** Straight from the frame, unless a subclass makes samples or batches in a way of its own. */
+  override private[caffe] def rows(sc: SparkContext): RDD[Array[Byte]] = {
+    val ours = authorOf("makeRDD", classOf[SparkContext]) == classOf[ImageDataFrame] &&
+      authorOf("nextBatch", classOf[Array[String]], classOf[(_, _)]) == classOf[ImageDataSource]
+    if (ours) RowReader.rows(frame(sc), layerParameter, s"the DataFrame $sourceFilePath") else super.rows(sc)
+  }
 
   /** Only frames whose data are bytes can be told as such tuples; training and features need them not. */
   override def makeRDD(sc: SparkContext): RDD[(String, String, Int, Int, Int, Boolean, Array[Byte])] = {
@@ -56,8 +61,12 @@ class DataFrameSource(conf: Config, layerId: Int, isTrain: Boolean)
     if (conf.isRddPersistent) loaded.persist(StorageLevel.DISK_ONLY) else loaded
   }
 
-  override private[caffe] def rows(sc: SparkContext): RDD[Array[Byte]] =
-    RowReader.rows(frame(sc), layerParameter, s"the DataFrame $sourceFilePath")
+  /** Straight from the frame, unless a subclass makes samples or batches in a way of its own. */
+  override private[caffe] def rows(sc: SparkContext): RDD[Array[Byte]] = {
+    val ours = Seq(authorOf("makeRDD", classOf[SparkContext]),
+      authorOf("nextBatch", classOf[Array[String]], classOf[Array[Any]])).forall(_ == classOf[DataFrameSource])
+    if (ours) RowReader.rows(frame(sc), layerParameter, s"the DataFrame $sourceFilePath") else super.rows(sc)
+  }
 
   /** (id, the value of each top's column) */
   override def makeRDD(sc: SparkContext): RDD[(String, Array[Any])] = {
@@ -66,6 +75,36 @@ class DataFrameSource(conf: Config, layerId: Int, isTrain: Boolean)
     val reader = RowReader.of(layerParameter, loaded.schema, where)
     val names = tops.map(_.name_)
     loaded.rdd.map(row => (reader.idOf(row), names.map(name => row.getAs[Any](name))))
+  }
+
+  /** For subclasses: puts numbers into a blob at every `stride`-th place from `offset` on. */
+  def setFloatBlob(offset: Int, stride: Int, data: Array[Float], blob: FloatBlob): Unit =
+    TopBatches.fill(blob, offset, stride, data)
+
+  /**
+   * For subclasses: puts the picture of a top into place `offset`. A file is decoded to the top's channels, and must then be
+   * rawHeight x rawWidth; pixels are of that size. Where these are not positive, any file fits, and pixels have the top's size.
+   */
+  def setMatVector(offset: Int, topidx: Int, data: Array[Byte], rawHeight: Int, rawWidth: Int, mats: MatVector,
+      encoded: Boolean): Unit = {
+    val top = tops(topidx)
+    val stated = rawHeight > 0 && rawWidth > 0
+    val mat =
+      if (encoded) new Mat(data)
+      else new Mat(top.channels_, if (stated) rawHeight else top.height_, if (stated) rawWidth else top.width_, data)
+    if (encoded) {
+      mat.decode(top.channels_ match {
+        case 1 => Mat.CV_LOAD_IMAGE_GRAYSCALE
+        case 3 => Mat.CV_LOAD_IMAGE_COLOR
+        case _ => Mat.CV_LOAD_IMAGE_UNCHANGED
+      })
+      if (stated && (mat.height() != rawHeight || mat.width() != rawWidth)) {
+        throw new IllegalArgumentException(s"the image for top ${top.name_} is ${mat.height()} x ${mat.width()}, but " +
+          s"$rawHeight x $rawWidth was stated")
+      }
+    }
+    if (conf.resize && (mat.height() != top.height_ || mat.width() != top.width_)) mat.resize(top.height_, top.width_)
+    mats.put(offset, mat)
   }
 
   override def useCoSDataLayer(): Boolean = true
@@ -78,7 +117,7 @@ class DataFrameSource(conf: Config, layerId: Int, isTrain: Boolean)
 
   override def dummyDataHolder(): Array[Any] = tops.map(TopBatches.holder(_, batchSize()))
 
-  override def dummyDataBlobs(): Array[com.yahoo.ml.jcaffe.FloatBlob] = tops.map(TopBatches.blob(_, batchSize()))
+  override def dummyDataBlobs(): Array[FloatBlob] = tops.map(TopBatches.blob(_, batchSize()))
 
   override def nextBatch(sampleIds: Array[String], data: Array[Any]): Boolean = {
     var filled = 0

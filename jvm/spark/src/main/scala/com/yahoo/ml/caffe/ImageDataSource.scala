@@ -36,14 +36,12 @@ abstract class ImageDataSource(conf: Config, layerId: Int, isTrain: Boolean)
   }
 
   /** Straight from the samples, unless a subclass collects batches in a way of its own. */
-  override private[caffe] def rows(sc: SparkContext): RDD[Array[Byte]] = {
-    val collector = getClass.getMethod("nextBatch", classOf[Array[String]], classOf[(_, _)]).getDeclaringClass
-    if (collector != classOf[ImageDataSource]) SourceRows.rows(this, sc)
+  override private[caffe] def rows(sc: SparkContext): RDD[Array[Byte]] =
+    if (authorOf("nextBatch", classOf[Array[String]], classOf[(_, _)]) != classOf[ImageDataSource]) SourceRows.rows(this, sc)
     else {
       val reader = new ImageRows(layerParameter)
       makeRDD(sc).map(reader.read(_))
     }
-  }
 
   override def dummyDataHolder(): (MatVector, FloatBlob) = {
     val labels = new FloatBlob

@@ -200,8 +200,10 @@ class Top(topParam: CoSDataParameter.TopBlob) extends Serializable {
   val outHeight_ : Int = Top.or(topParam.getOutHeight, height_)
   val outWidth_ : Int = Top.or(topParam.getOutWidth, width_)
   val sampleNumAxes_ : Int = topParam.getSampleNumAxes
-  val sampleShape_ : Array[Int] = Array(channels_, height_, width_).take(sampleNumAxes_)
-  val outSampleShape_ : Array[Int] = Array(outChannels_, outHeight_, outWidth_).take(sampleNumAxes_)
+  val shape_ : Array[Int] = Array(channels_, height_, width_)
+  val outShape_ : Array[Int] = Array(outChannels_, outHeight_, outWidth_)
+  val sampleShape_ : Array[Int] = shape_.take(sampleNumAxes_)
+  val outSampleShape_ : Array[Int] = outShape_.take(sampleNumAxes_)
   val size_ : Int = sampleShape_.product
   val outSize_ : Int = outSampleShape_.product
   val transformParam_ : caffe.Caffe.TransformationParameter =

@@ -13,9 +13,7 @@ private[caffe] object TopBatches {
 
   private def shaped(batch: Int, sample: Array[Int], transpose: Boolean): FloatBlob = {
     val blob = new FloatBlob
-    val dims = if (transpose) Array(sample(0), batch) else batch +: sample.map(math.max(1, _))
-    val four = dims.padTo(4, 1)
-    blob.reshape(four(0), four(1), four(2), four(3))
+    blob.reshape(if (transpose) Array(sample(0), batch) else batch +: sample.map(math.max(1, _)))
     blob
   }
 
@@ -25,12 +23,23 @@ private[caffe] object TopBatches {
     case Pixels(channels, height, width, bytes) =>
       holder.asInstanceOf[MatVector].put(row, new Mat(channels, height, width, bytes))
     case Floats(values) =>
-      val out = holder.asInstanceOf[FloatBlob].data()
-      val size = out.length / batch
+      val blob = holder.asInstanceOf[FloatBlob]
+      val size = blob.count() / batch
       if (values.length != size) {
         throw new IllegalArgumentException(s"column ${top.name_} has ${values.length} numbers, expected $size")
       }
-      if (top.transpose_) values.indices.foreach(i => out(i * batch + row) = values(i))
-      else System.arraycopy(values, 0, out, row * size, size)
+      if (top.transpose_) fill(blob, row, batch, values) else fill(blob, row * size, 1, values)
+  }
+
+  /** Puts values at every `stride`-th place of a blob, from place `offset` on. */
+  def fill(blob: FloatBlob, offset: Int, stride: Int, values: Array[Float]): Unit = {
+    val end = offset + (values.length - 1L) * stride + 1
+    if (offset < 0 || stride < 1 || end > blob.count()) {
+      throw new IllegalArgumentException(s"${values.length} numbers from place $offset on, $stride apart, do not fit into a " +
+        s"blob of ${blob.count()}")
+    }
+    val out = blob.data()
+    if (stride == 1) System.arraycopy(values, 0, out, offset, values.length)
+    else values.indices.foreach(i => out(offset + i * stride) = values(i))
   }
 }

@@ -69,6 +69,26 @@ class OwnBatches(conf: Config, layerId: Int, isTrain: Boolean) extends Backwards
   }
 }
 
+/** A user's own frames of images. */
+class BackwardsFrame(conf: Config, layerId: Int, isTrain: Boolean) extends ImageDataFrame(conf, layerId, isTrain) {
+  override def makeRDD(sc: SparkContext): RDD[(String, String, Int, Int, Int, Boolean, Array[Byte])] =
+    super.makeRDD(sc).map { case (id, label, c, h, w, encoded, bytes) => (id.reverse, label, c, h, w, encoded, bytes) }
+}
+
+/** A user's own tops, collected with what DataFrameSource has for it. */
+class OwnTops(conf: Config, layerId: Int, isTrain: Boolean) extends DataFrameSource(conf, layerId, isTrain) {
+  override def nextBatch(sampleIds: Array[String], data: Array[Any]): Boolean = {
+    val (id, values) = sourceQueue.take()
+    if (values == null) false
+    else {
+      sampleIds(0) = id.reverse
+      setMatVector(0, 0, values(0).asInstanceOf[Array[Byte]], -1, -1, data(0).asInstanceOf[MatVector], encoded = false)
+      setFloatBlob(0, 1, Array(values(1).asInstanceOf[String].toFloat), data(1).asInstanceOf[FloatBlob])
+      true
+    }
+  }
+}
+
 /** Rows of Spark, against the same records in an LMDB. One session for all. */
 class RowSourcesSuite extends SparkTest {
   private val memory = "channels: 1 height: 28 width: 28"
@@ -86,6 +106,12 @@ class RowSourcesSuite extends SparkTest {
       : String => String = phase =>
     s"""type: "MemoryData" source_class: "$sourceClass" transform_param { $transform }
        memory_data_param { $memory source: "${source(phase)}" batch_size: ${if (phase == "train") 64 else 90} $more }"""
+
+  private def topsLayer(sourceClass: String, folder: Path): String => String = phase =>
+    s"""type: "CoSData" source_class: "com.yahoo.ml.caffe.$sourceClass" cos_data_param {
+       source: "file:$folder/$phase.parquet" batch_size: ${if (phase == "train") 64 else 90}
+       top { name: "data" type: RAW_IMAGE channels: 1 height: 28 width: 28 transform_param { scale: 0.00390625 } }
+       top { name: "label" type: STRING sample_num_axes: 0 } }"""
 
   private def config(sc: SparkContext, folder: Path, net: String, iterations: Int, more: String*): Config =
     new Config(sc, (Seq("-conf", solver(folder, iterations, net = net).toString, "-model", s"file:$folder/$net.model",
@@ -162,11 +188,7 @@ class RowSourcesSuite extends SparkTest {
           val resized = net(folder, "lmdb.prototxt", memoryLayer("com.yahoo.ml.caffe.LMDB", p => s"file:$folder/digits_${p}_lmdb"))
           same("LMDB through rows", config(sc, folder, resized, 10, "-resize"))
 
-          def cos(phase: String) = s"""type: "CoSData" source_class: "com.yahoo.ml.caffe.DataFrameSource" cos_data_param {
-            source: "file:$folder/$phase.parquet" batch_size: ${if (phase == "train") 64 else 90}
-            top { name: "data" type: RAW_IMAGE channels: 1 height: 28 width: 28 transform_param { scale: 0.00390625 } }
-            top { name: "label" type: STRING sample_num_axes: 0 } }"""
-          same("CoSData", config(sc, folder, net(folder, "cos.prototxt", cos), 10))
+          same("CoSData", config(sc, folder, net(folder, "cos.prototxt", topsLayer("DataFrameSource", folder)), 10))
 
           vectors(session, folder)
           val vector = net(folder, "vector.prototxt", memoryLayer("com.yahoo.ml.caffe.ImageDataFrame",
@@ -208,6 +230,10 @@ class RowSourcesSuite extends SparkTest {
     val reversed = expected.map { case (id, values) => id.reverse -> values }
     val backwards = net(folder, "own.prototxt", memoryLayer("com.yahoo.ml.caffe.BackwardsLmdb", p => s"file:$folder/digits_${p}_lmdb"))
     assert(agree(answers(sc, withModel(config(sc, folder, backwards, 10))), reversed))
+    val frames = net(folder, "frames.prototxt", memoryLayer("com.yahoo.ml.caffe.BackwardsFrame", p => s"file:$folder/$p.parquet"))
+    assert(agree(answers(sc, withModel(config(sc, folder, frames, 10))), reversed))
+    val tops = net(folder, "tops.prototxt", topsLayer("OwnTops", folder))
+    assert(agree(answers(sc, withModel(config(sc, folder, tops, 10))), reversed))
     val batches = net(folder, "batches.prototxt", memoryLayer("com.yahoo.ml.caffe.OwnBatches", p => s"file:$folder/digits_${p}_lmdb"))
     assert(agree(answers(sc, withModel(config(sc, folder, batches, 10))), reversed.map { case (id, v) => s"own-$id" -> v }))
   }

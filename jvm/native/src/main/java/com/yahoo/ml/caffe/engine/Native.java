@@ -123,4 +123,10 @@ final class Native {
       long offset) throws IOException;
 
   static native void transformerFree(long transformer);
+
+  /** Returns the pixels; `extents` gets channels, height, width. */
+  static native byte[] imageDecode(byte[] file, int channels, int[] extents) throws IOException;
+
+  /** Returns the new pixels; `extents`, which are those of the old, change. */
+  static native byte[] imageResize(byte[] pixels, int[] extents, int height, int width) throws IOException;
 }
