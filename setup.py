@@ -21,11 +21,15 @@ class BuildWithNatives(build_py):
 
 
 class PlatformWheel(bdist_wheel):
-    """The natives are built on Debian 12, whose glibc 2.36 is the oldest that can load them."""
+    """The natives are built on Debian 12, whose glibc 2.36 is the oldest that can load them. Only `caffe` has a module
+    for one version of Python; caffeonspark, its jar and the commands are for all."""
 
     def finalize_options(self):
         super().finalize_options()
         self.plat_name = "manylinux_2_36_x86_64"
+
+    def get_tag(self):
+        return ("py3", "none", super().get_tag()[2])
 
 
 class BinaryDistribution(Distribution):

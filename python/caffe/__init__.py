@@ -4,8 +4,21 @@ A net file becomes a `Net`, whose blobs are numpy views without copies; a solver
 (`get_solver`), which trains one; `NetSpec`, `layers` and `params` write net files; `io` prepares images.
 """
 
+try:
+    from ._caffe import CaffeError, __version__, layer_type_list, solver_type_list
+except ModuleNotFoundError as error:
+    if error.name != "caffe._caffe":
+        raise
+    import pathlib
+    import sys
+
+    natives = ", ".join(path.name for path in pathlib.Path(__file__).parent.glob("_caffe.*.so"))
+    raise ImportError(
+        f"caffe cannot be imported in Python {sys.version_info.major}.{sys.version_info.minor}: its native module is "
+        f"{natives or 'not there'}; caffeonspark and the commands work in any Python"
+    ) from None
+
 from . import io
-from ._caffe import CaffeError, __version__, layer_type_list, solver_type_list
 from .classifier import Classifier
 from .detector import Detector
 from .layer import Layer

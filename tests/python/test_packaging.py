@@ -71,6 +71,19 @@ def test_the_package_brings_a_jar_with_natives():
     assert "com/yahoo/ml/caffe/CaffeOnSpark.class" in names
 
 
+def test_other_pythons_have_all_but_caffe(tmp_path):
+    (wheel,) = (ROOT / "dist").glob("*.whl")
+    assert wheel.name.endswith("-py3-none-manylinux_2_36_x86_64.whl")
+    with zipfile.ZipFile(wheel) as files:
+        files.extractall(tmp_path, [name for name in files.namelist() if name.endswith((".py", "METADATA"))])
+    (tmp_path / "caffe" / "_caffe.cpython-399-x86_64-linux-gnu.so").touch()
+    program = "import sys; sys.path.insert(0, '.'); import caffeonspark.ml; print(caffeonspark.__file__); import caffe"
+    result = run([sys.executable, "-c", program], tmp_path)
+    assert result.stdout.strip() == str(tmp_path / "caffeonspark" / "__init__.py")
+    assert "ImportError: caffe cannot be imported in Python 3." in result.stderr
+    assert "its native module is _caffe.cpython-399-x86_64-linux-gnu.so" in result.stderr
+
+
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
     """A new virtual environment with the wheel, numpy and protobuf; no PySpark, no matplotlib, no pydot."""
