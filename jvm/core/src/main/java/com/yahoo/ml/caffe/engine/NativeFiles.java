@@ -32,6 +32,9 @@ final class NativeFiles {
   /** Other versions stay for so long after the last process that used them. */
   private static final Duration UNUSED_VERSION = Duration.ofDays(7);
 
+  /** What the folders of this cache are called, beside whatever else lies in a folder that a user names. */
+  private static final String OWN = "caffeonspark-natives-";
+
   private static final Logger LOG = LoggerFactory.getLogger(NativeFiles.class);
 
   /** The list of the libraries in the jar: "SHA-256 *name" a line. */
@@ -92,13 +95,13 @@ final class NativeFiles {
   static Path unpack(ClassLoader loader, String platform, Path root) throws IOException {
     String prefix = "native/" + platform + "/";
     Map<String, String> digests = readIndex(loader, prefix);
-    Path target = root.resolve(key(digests));
+    Path target = root.resolve(OWN + key(digests));
     if (!Files.isDirectory(target)) {  // it is renamed into place complete
       unpackTo(loader, prefix, digests, root, target);
     }
     try {
       InUse.shared(target);  // as long as this process lives
-      InUse.clean(root, "", UNUSED_VERSION);
+      InUse.clean(root, OWN, UNUSED_VERSION);
     } catch (IOException e) {
       LOG.debug("{} is used without a mark: {}", target, e.toString());  // a cache that only its owner can write
     }
@@ -107,7 +110,7 @@ final class NativeFiles {
 
   private static void unpackTo(ClassLoader loader, String prefix, Map<String, String> digests, Path root, Path target)
       throws IOException {
-    Path work = root.resolve(".unpack-" + UUID.randomUUID());
+    Path work = root.resolve(OWN + UUID.randomUUID() + ".part");
     Files.createDirectory(work);
     InUse mark = InUse.alone(work);
     try {

@@ -2,7 +2,9 @@ package com.yahoo.ml.caffe.engine
 
 import java.net.{URL, URLClassLoader}
 import java.nio.charset.StandardCharsets.UTF_8
+import java.nio.file.attribute.FileTime
 import java.nio.file.{Files, Path}
+import java.time.{Duration, Instant}
 import java.util.concurrent.{Callable, Executors, TimeUnit}
 
 import com.yahoo.ml.caffe.{Manifest, Storage}
@@ -65,14 +67,27 @@ class NativeFilesSuite extends AnyFunSuite {
       folder("x-theirs")
       val holder = new ProcessBuilder("python3", "-c", lock).start()
       assert(holder.inputReader().readLine() == "locked")
-      InUse.clean(cache, "x-", java.time.Duration.ZERO)
+      InUse.clean(cache, "x-", Duration.ZERO)
       assert(names(cache) == Seq("other", "x-mine", "x-new", "x-theirs"))
       holder.destroyForcibly().waitFor()
-      InUse.clean(cache, "x-", java.time.Duration.ofDays(1))
+      InUse.clean(cache, "x-", Duration.ofDays(1))
       assert(names(cache).contains("x-theirs"))
-      InUse.clean(cache, "x-", java.time.Duration.ZERO)
+      InUse.clean(cache, "x-", Duration.ZERO)
       assert(names(cache) == Seq("other", "x-mine", "x-new"))
       mine.close()
+    }
+  }
+
+  test("a cache in a folder that others use, too, leaves what is theirs") {
+    withJar { (loader, _, cache) =>
+      val old = FileTime.from(Instant.now().minus(Duration.ofDays(30)))
+      val theirs = Seq("pictures", "d41d8cd98f00b204e9800998ecf8427e", "caffeonspark-someone").map { name =>
+        val folder = Files.createDirectory(cache.resolve(name))
+        Files.createFile(folder.resolve("content"))
+        Files.setLastModifiedTime(folder, old)
+      }
+      NativeFiles.unpack(loader, "linux-x86_64", cache)
+      assert(theirs.forall(folder => Files.exists(folder.resolve("content"))))
     }
   }
 
