@@ -1,6 +1,6 @@
 package com.yahoo.ml.caffe
 
-import java.io.{DataInputStream, FileNotFoundException, IOException, InputStream, ObjectInputStream, ObjectOutputStream}
+import java.io.{DataInputStream, FileNotFoundException, IOException, InputStream, ObjectInputStream, ObjectOutputStream, UncheckedIOException}
 import java.net.InetAddress
 import java.nio.charset.StandardCharsets.UTF_8
 import java.nio.file.{Files, Paths, Path => LocalPath}
@@ -237,20 +237,22 @@ private[caffe] object Storage {
 
 /** A new folder in `root`, until it is closed. Those that killed processes left there are deleted. */
 private[caffe] final class TemporaryFolder(root: LocalPath) extends AutoCloseable {
-  import TemporaryFolder.Prefix
+  import TemporaryFolder._
 
   val path: LocalPath = Files.createTempDirectory(root, Prefix)
   private val mark = InUse.alone(path)
   InUse.clean(root, Prefix, Duration.ZERO)
 
-  override def close(): Unit = {
-    mark.close()
-    Storage.delete(path)
-  }
+  /** Unmarked last: once it is, others delete it too. What is left over is theirs, and no reason to fail. */
+  override def close(): Unit =
+    try Storage.delete(path)
+    catch { case e @ (_: IOException | _: UncheckedIOException) => log.warn(s"$path could not be deleted: $e") }
+    finally mark.close()
 }
 
 private[caffe] object TemporaryFolder {
   private val Prefix = "caffeonspark-task-"
+  private val log = LoggerFactory.getLogger(classOf[TemporaryFolder])
 }
 
 /** The driver's Hadoop configuration, for tasks. */
