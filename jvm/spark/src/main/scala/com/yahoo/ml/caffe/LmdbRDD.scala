@@ -37,10 +37,9 @@ class LmdbRDD(@transient override val sparkContext: SparkContext, val lmdb_path:
     val part = split.asInstanceOf[LmdbPartition]
     val copies = new HostCopies(hadoop.storage)
     context.addTaskCompletionListener[Unit](_ => copies.close())
-    val source = Records.open(backend, lmdb_path, copies)
-    context.addTaskCompletionListener[Unit](_ => source.close())
+    val source = Guarded.inTask(context, Records.open(backend, lmdb_path, copies))
     new InterruptibleIterator(context, Iterator.iterate(part.begin)(_ + 1).takeWhile(_ < part.end).map { i =>
-      val r = source.read(i)
+      val r = source.use(_.read(i))
       (r.key, r.label.toString, r.channels, r.height, r.width, r.encoded, r.data)
     })
   }

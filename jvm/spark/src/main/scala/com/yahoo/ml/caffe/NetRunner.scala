@@ -54,7 +54,7 @@ private[caffe] final class Batch(val keys: Array[String], columns: Map[String, (
 }
 
 /**
- * A network in a task. `close` it; the usual way is `NetRunner.inTask`. Used by one thread.
+ * A network in a task. `close` it; the usual way is `NetRunner.inTask`. Used by one thread at a time.
  *
  * Rows are answered in pieces of a few batches: the next piece is read only when the one before has been answered, so
  * neither memory nor disk holds more, whatever the size of a partition.
@@ -62,7 +62,7 @@ private[caffe] final class Batch(val keys: Array[String], columns: Map[String, (
 private[caffe] final class NetRunner(job: InferenceJob, range: Option[(Long, Long)]) extends AutoCloseable {
   private val folder = Storage.temporaryFolder()
   private val copies = new HostCopies(job.hadoop.storage)
-  private val net = try open() catch { case e: Throwable => letGo(); throw e }
+  private val net = new Guarded(try open() catch { case e: Throwable => letGo(); throw e })
 
   private def open(): Net = {
     Library.load()
@@ -80,17 +80,22 @@ private[caffe] final class NetRunner(job: InferenceJob, range: Option[(Long, Lon
     Net.create(HostFiles.prepare(NetParameter.parseFrom(job.net), copies).toByteArray, Net.TEST, options.asJava)
   }
 
-  def outputNames: Seq[String] = net.outputNames.toSeq
+  def outputNames: Seq[String] = net.use(_.outputNames.toSeq)
 
-  def shape(blob: String): Seq[Int] = net.shape(blob).toSeq.map(_.toInt)
+  def shape(blob: String): Seq[Int] = net.use(_.shape(blob).toSeq.map(_.toInt))
 
   /** The batches that are left of a store's range, or of the rows fed last. */
-  def batches: Iterator[Batch] =
-    Iterator.continually(net.forward()).takeWhile(_ > 0).map { rows =>
+  def batches: Iterator[Batch] = Iterator.continually(net.use(nextBatch(_))).takeWhile(_.isDefined).flatten
+
+  private def nextBatch(net: Net): Option[Batch] = {
+    val rows = net.forward()
+    if (rows == 0) None
+    else {
       val keys = net.recordKeys
       if (keys.length != rows) throw new CaffeException(s"${keys.length} record keys came with a batch of $rows")
-      new Batch(keys, job.blobs.map(name => name -> ((net.read(name), shape(name).toArray))).toMap, job)
+      Some(new Batch(keys, job.blobs.map(name => name -> ((net.read(name), net.shape(name).map(_.toInt)))).toMap, job))
     }
+  }
 
   /**
    * Answers every element of `input`, in order and once. `rows` gives an element's row for each layer of the job's
@@ -127,7 +132,7 @@ private[caffe] final class NetRunner(job: InferenceJob, range: Option[(Long, Lon
         for ((row, number) <- rows.iterator.zipWithIndex) file.append(RowRecord.withOrder(row(i), number))
         file.finish()
       } finally file.close()
-      net.feed(layer, path.toString)
+      net.use(_.feed(layer, path.toString))
     }
   }
 

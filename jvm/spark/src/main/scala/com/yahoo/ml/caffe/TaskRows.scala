@@ -14,14 +14,13 @@ private[caffe] object TaskRows {
     if (!input.hasNext) Iterator.empty
     else {
       val context = TaskContext.get()
-      val model = open(context)
-      context.addTaskCompletionListener[Unit](_ => model.close())
+      val model = Guarded.inTask(context, open(context))
       var before = 0L
       new InterruptibleIterator(context, input.grouped(batch)).flatMap { group =>
         val rows = group.toIndexedSeq
         val start = before
         before += rows.length
-        answer(model, rows, i => s"row ${start + i} of partition ${context.partitionId()}")
+        model.use(answer(_, rows, i => s"row ${start + i} of partition ${context.partitionId()}"))
       }
     }
 }
