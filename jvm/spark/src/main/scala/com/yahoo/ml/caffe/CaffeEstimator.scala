@@ -18,6 +18,7 @@ import org.apache.spark.sql.{DataFrame, Dataset}
 import org.slf4j.LoggerFactory
 
 import scala.jdk.CollectionConverters._
+import scala.util.control.NonFatal
 
 /**
  * Trains a network on a DataFrame. The network's data layers, whatever they read, are filled from columns: the first blob
@@ -199,12 +200,18 @@ class CaffeEstimator(override val uid: String) extends Estimator[CaffeModel] wit
     oneAfterAnother.lockInterruptibly()
     try {
       val trained = trainer.run()
-      Fitted(trained, trained.model.getOrElse(storage.readBytes(trainer.modelPath)))
+      val written = trainer.modelPath
+      Fitted(trained, trained.model.getOrElse(storage.patiently(written)(storage.readBytes(written))))
     } finally {
       oneAfterAnother.unlock()
-      folder.foreach(storage.deleteFolder)
+      folder.foreach(clearAway(storage, _))
     }
   }
+
+  /** The model is here, or there is none: what is left of the run does no harm. */
+  private def clearAway(storage: Storage, folder: Path): Unit =
+    try storage.deleteFolder(folder)
+    catch { case NonFatal(e) => log.warn(s"$folder could not be removed: ${Failures.describe(e)}") }
 
   private def withoutSnapshots(files: SolverFiles): SolverFiles = {
     if (files.solver.getSnapshot > 0) log.warn("the solver's snapshot has no effect: set workDir to a folder that all executors see")

@@ -244,6 +244,16 @@ class CaffeEstimatorSuite extends SparkTest with BeforeAndAfterAll {
     }
   }
 
+  test("a work folder that cannot be cleared away costs nothing") {
+    val hadoop = spark.sparkContext.hadoopConfiguration
+    for ((key, value) <- RemoteFileSystem.settings(s"$folder/log") :+ ("fs.remote.keep" -> "true")) hadoop.set(key, value)
+    within(120) {
+      val expected = learned(summing.fit(numbers))
+      assert(learned(summing.setWorkDir(s"remote://host$folder/work").fit(numbers)) == expected)
+      assert(new Storage(hadoop).folders(new org.apache.hadoop.fs.Path(s"remote://host$folder/work")).size == 1)
+    }
+  }
+
   test("mistakes are told in one sentence") {
     within(120) {
       def refused(estimator: CaffeEstimator, frame: DataFrame = numbers): String = {

@@ -14,7 +14,7 @@ import org.apache.hadoop.util.Progressable
  * Files of this machine by the scheme `remote`, so that nothing takes them for local ones. Each file opened is a line of
  * the file fs.remote.log; fs.remote.cut: bytes after which reading fails; fs.remote.stall: bytes after which it hangs;
  * fs.remote.length: what it says the length of files is; fs.remote.away: while this file is there, no file can be made, and
- * each try is a line of the log.
+ * each try is a line of the log; fs.remote.keep: folders cannot be deleted.
  */
 class RemoteFileSystem extends RawLocalFileSystem {
   override def getUri: URI = URI.create("remote://host")
@@ -33,6 +33,11 @@ class RemoteFileSystem extends RawLocalFileSystem {
       throw new ConnectException("the file system is away")
     }
     super.create(path, overwrite, buffer, replication, block, progress)
+  }
+
+  override def delete(path: Path, recursive: Boolean): Boolean = {
+    if (recursive && getConf.getBoolean("fs.remote.keep", false)) throw new ConnectException("the file system is away")
+    super.delete(path, recursive)
   }
 
   override def listStatus(path: Path): Array[FileStatus] =
