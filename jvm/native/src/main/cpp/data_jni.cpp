@@ -18,7 +18,12 @@ namespace {
 std::vector<uint8_t> pixel_by_pixel(JNIEnv* env, const caffe_record& record) {
   const size_t channels = record.channels;
   const size_t pixels = static_cast<size_t>(record.height) * record.width;
-  if (record.channels < 0 || channels * pixels != record.data_size) {
+  const bool negative = record.channels < 0 || record.height < 0 || record.width < 0;
+  // Divided, not multiplied: the three together may be more than 64 bits hold.
+  const bool fits = pixels == 0
+                        ? record.data_size == 0
+                        : record.data_size / pixels == channels && record.data_size % pixels == 0;
+  if (negative || !fits) {
     caffe::jni::raise(env, caffe::jni::classes().io,
                       "record " + std::string(record.key, record.key_size) + " holds " +
                           std::to_string(record.data_size) + " bytes, but its shape is " +

@@ -131,8 +131,8 @@ private[caffe] final class InputReader(val input: FilledInput, rows: Int, mean: 
 
   private def image(struct: Row, slot: Int): Unit = {
     if (!isPicture) invalid(s"is a picture, but rows of blob ${input.blob} have ${input.shape.length} axes")
-    val Seq(height, width, channels, data) = InputReader.imageFields(input.dataType.asInstanceOf[StructType]).get
-    if (struct.isNullAt(data) || struct.getInt(height) < 1) invalid("is a picture that Spark could not read")
+    val fields @ Seq(height, width, channels, data) = InputReader.imageFields(input.dataType.asInstanceOf[StructType]).get
+    if (fields.exists(struct.isNullAt) || struct.getInt(height) < 1) invalid("is a picture that Spark could not read")
     val extents = Array(struct.getInt(channels), struct.getInt(height), struct.getInt(width))
     transformer.pixels(struct.getAs[Array[Byte]](data), extents, expected, bytes, offset(slot))
   }

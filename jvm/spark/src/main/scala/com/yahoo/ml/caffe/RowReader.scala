@@ -5,7 +5,7 @@ import com.yahoo.ml.caffe.RowRecord.{Encoded, Field, Floats, Pixels}
 import com.yahoo.ml.caffe.RowValues.ImageShape
 import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.functions.monotonically_increasing_id
-import org.apache.spark.sql.types.{StringType, StructField, StructType}
+import org.apache.spark.sql.types.{BooleanType, StringType, StructField, StructType}
 import org.apache.spark.sql.{DataFrame, Row}
 
 import scala.jdk.CollectionConverters._
@@ -92,6 +92,10 @@ private[caffe] final class ImagesReader(layer: LayerParameter, schema: StructTyp
     fail(s"has a label of type ${schema(index).dataType.simpleString}; numbers are needed")
   }
 
+  for (index <- encodedColumn if schema(index).dataType != BooleanType) {
+    fail(s"has a column encoded of type ${schema(index).dataType.simpleString}; true or false is needed")
+  }
+
   // Spark's images know their files.
   private val hasOrigin = schema(data).dataType match {
     case struct: StructType => struct.fieldNames.contains("origin")
@@ -104,7 +108,7 @@ private[caffe] final class ImagesReader(layer: LayerParameter, schema: StructTyp
     if (hasOrigin && !row.isNullAt(data)) row.getStruct(data).getAs[String]("origin") else super.defaultId(row)
 
   override protected def fields(row: Row): Seq[Field] = {
-    def int(index: Option[Int]): Int = index.filterNot(row.isNullAt(_)).fold(0)(i => RowValues.numbers(row.get(i)).head.toInt)
+    def int(index: Option[Int]): Int = index.filterNot(row.isNullAt(_)).fold(0)(i => RowValues.one(row.get(i)).toInt)
     val encoded = encodedColumn.filterNot(row.isNullAt(_)).fold(encodedDefault)(row.getBoolean(_))
     val stated = ImageShape(int(channels), int(height), int(width))
     val image = RowValues.image(row.get(data), encoded, ImageRows.complete(stated, encoded, memory))

@@ -48,6 +48,12 @@ private[caffe] object RowValues {
     case other => throw new IllegalArgumentException(s"a value of type ${other.getClass.getName} is no number")
   }
 
+  /** Just one number. */
+  def one(value: Any): Float = numbers(value) match {
+    case Array(number) => number
+    case several => throw new IllegalArgumentException(s"${several.length} numbers stand where one is needed")
+  }
+
   private def number(word: String, text: String): Float =
     Try(word.toFloat).getOrElse(throw new IllegalArgumentException(s"'$text' is no number"))
 
@@ -70,8 +76,8 @@ private[caffe] object RowValues {
 
   /** Spark's image schema (pixels), or struct<height, width, image: an image file>. */
   private def structure(row: Row): Field = {
-    val height = numbers(row.getAs[Any]("height")).head.toInt
-    val width = numbers(row.getAs[Any]("width")).head.toInt
+    val height = one(row.getAs[Any]("height")).toInt
+    val width = one(row.getAs[Any]("width")).toInt
     if (row.schema.fieldNames.contains("image")) Encoded(bytes(row.getAs[Any]("image")), height, width)
     else {
       val mode = row.getAs[Int]("mode")

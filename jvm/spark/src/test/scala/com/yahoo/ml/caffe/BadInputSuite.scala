@@ -78,6 +78,15 @@ class BadInputSuite extends SparkTest {
     }
   }
 
+  test("a record that says it is larger than memory") {
+    both { (sc, folder) =>
+      val lmdb = folder.resolve("digits_train_lmdb")
+      BrokenLmdb.hugeExtents(lmdb)
+      val error = message(intercept[Exception](within(60)(new LmdbRDD(sc, lmdb.toString, 1).collect())))
+      assert(error.contains("record 00000000 holds 0 bytes, but its shape is 1073741824 x 1073741824 x 16"), error)
+    }
+  }
+
   test("models that are missing, damaged or of another shape") {
     both { (sc, folder) =>
       val file = solver(folder, 3)

@@ -155,6 +155,9 @@ class CaffeModelSuite extends SparkTest with BeforeAndAfterAll {
       assert(model.setHandleInvalid("skip").transform(broken).count() == 358)
       val arrays = Seq(Array(1f, 2f)).toDF("bytes")
       assert(message(lenet.transform(arrays).collect()).contains("column bytes has 2 values, expected 784"))
+      val unread = udf((b: Array[Byte]) => ("", Option.empty[Int], 28, 1, 0, b)).apply(col("bytes"))
+        .cast("struct<origin:string,height:int,width:int,nChannels:int,mode:int,data:binary>")
+      assert(message(lenet.transform(rows.select(unread.as("bytes"))).collect()).contains("is a picture that Spark could not read"))
       intercept[IllegalArgumentException](model.setHandleInvalid("ignore"))
     }
   }

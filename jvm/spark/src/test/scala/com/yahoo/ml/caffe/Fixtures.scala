@@ -116,12 +116,21 @@ object BrokenLmdb {
   }
 
   /** The value of a record becomes bytes that no message starts with. */
-  def noDatum(folder: Path, record: Int = 0): Unit = {
+  def noDatum(folder: Path, record: Int = 0): Unit = overwrite(folder, record, Seq.fill(64)(-1))
+
+  /** A record of no bytes whose extents are 2^30 x 2^30 x 16: of their product 64 bits keep a 0. */
+  def hugeExtents(folder: Path): Unit = {
+    val power = Seq(0x80, 0x80, 0x80, 0x80, 0x04)
+    val extents = (0x08 +: power) ++ (0x10 +: power) ++ Seq(0x18, 16, 0x22, 0)
+    val rest = Seq(0x7a, 0x88, 0x06) // an unknown field of the 776 bytes that are left
+    overwrite(folder, 0, extents ++ rest)
+  }
+
+  private def overwrite(folder: Path, record: Int, value: Seq[Int]): Unit = {
     val file = folder.resolve("data.mdb")
     val bytes = Files.readAllBytes(file)
     val key = f"$record%08d".getBytes(UTF_8)
-    val at = bytes.indexOfSlice(key, 2 * Page) + key.length
-    for (i <- at until at + 64) bytes(i) = -1
+    value.map(_.toByte).copyToArray(bytes, bytes.indexOfSlice(key, 2 * Page) + key.length)
     Files.write(file, bytes)
   }
 
