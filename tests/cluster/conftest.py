@@ -11,10 +11,10 @@ import lmdb
 import pyarrow.parquet
 import pytest
 from caffe.proto import caffe_pb2
-from daemons import SPARK_HOME, Hadoop, Standalone
+from daemons import Hadoop, Standalone
 from google.protobuf import text_format
 from jobs import JOB_SECONDS, Job, options, weights
-from places import BUILD, LOOPBACK, QUICK_JVM, ROOT, spark_environment
+from places import BUILD, LOOPBACK, QUICK_JVM, ROOT, SPARK_HOME, spark_environment
 
 GOLDEN = ROOT / "tests/golden/e2e_digits"
 SOLVER = """base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "fixed" random_seed: 7 solver_mode: CPU

@@ -10,10 +10,8 @@ import urllib.request
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-import pyspark
-from places import LOOPBACK, QUICK_JVM, spark_environment
+from places import LOOPBACK, QUICK_JVM, SPARK_HOME, spark_environment
 
-SPARK_HOME = Path(pyspark.__file__).parent
 START_SECONDS = 180
 STOP_SECONDS = 5
 # What Hadoop's own scripts open for Java 17.

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from daemons import SPARK_HOME, Hadoop, Standalone
+from daemons import Hadoop, Standalone
 from jobs import Job, options, weights
-from places import BUILD, LOOPBACK, ROOT
+from places import BUILD, LOOPBACK, ROOT, SPARK_HOME
 
 pytestmark = [pytest.mark.failures, pytest.mark.timeout(1800)]
 
