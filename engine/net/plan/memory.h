@@ -15,10 +15,10 @@
 namespace caffe {
 
 // Which arrays of a net lie where, and when. A pass forward and one backward are a line of moments:
-// a moment for each step of the plan on the way up, another on the way down, and before that one for
-// each step that runs forward again. What nobody looks at
-// beside the layers has its memory from the moment that writes it to the one that uses it last, in
-// one arena, and shares it with what is needed at other times.
+// a moment for each step of the plan on the way up, another on the way down, and before that one
+// for each step that runs forward again. What nobody looks at beside the layers has its memory from
+// the moment that writes it to the one that uses it last, in one arena, and shares it with what is
+// needed at other times.
 //
 // A representation that has been given back has no content: reading it is an error that says so,
 // and writing it where the plan did not expect that takes memory of the buffer's own. So a layer
