@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 
 #include "core/shared_library.h"
 #include "data/caffe_data.h"
@@ -115,8 +116,10 @@ class PluginRecords final : public RecordSource {
     datum->set_channels(record.channels);
     datum->set_height(record.height);
     datum->set_width(record.width);
-    const auto count = static_cast<size_t>(record.channels) * static_cast<size_t>(record.height) *
-                       static_cast<size_t>(record.width);
+    const int64_t rows = int64_t{record.channels} * record.height;
+    CAFFE_REQUIRE_CODE(record.width <= std::numeric_limits<int32_t>::max() / rows, ErrorCode::kData,
+                       where, "is too large");
+    const auto count = static_cast<size_t>(rows * record.width);
     if (record.pixels) {
       datum->set_data(record.pixels, count);
     } else {

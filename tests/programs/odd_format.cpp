@@ -26,7 +26,7 @@ int read_odd(void* store, int64_t index, caffe_data_record* record, char* error,
   auto* values = static_cast<float*>(record->room(record, 3 * sizeof(float)));
   for (int i = 0; i < 3; ++i) values[i] = static_cast<float>(10 * index + i);
   record->label = static_cast<int32_t>(-index);
-  record->channels = record->height = source == "flat" ? 0 : 1;
+  record->channels = record->height = source == "flat" ? 0 : source == "huge" ? 1 << 30 : 1;
   record->width = 3;
   if (source != "nothing") record->values = values;
   if (source == "both") record->pixels = reinterpret_cast<const uint8_t*>(values);

@@ -107,6 +107,7 @@ TEST(PluginSource, MistakesOfAFormatAreErrorsThatNameIt) {
   EXPECT_THAT(error_of(odd, "nothing"), HasSubstr("has 0 of pixels, values and file"));
   EXPECT_THAT(error_of(odd, "both"), HasSubstr("has 2 of pixels, values and file"));
   EXPECT_THAT(error_of(odd, "flat"), HasSubstr("is 0 x 0 x 3"));
+  EXPECT_THAT(error_of(odd, "huge"), HasSubstr("record 'tape/0' of huge is too large"));
 }
 
 TEST(PluginSource, LibrariesThatWillNotDoAreRefused) {

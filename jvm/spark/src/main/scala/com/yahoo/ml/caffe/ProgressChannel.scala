@@ -21,6 +21,7 @@ private[caffe] object ProgressChannel {
   private val log = LoggerFactory.getLogger("com.yahoo.ml.caffe.Progress")
   private val NonceBytes = 32
   private val TimeoutMillis = 10000
+  private val RetryMillis = 100L // where files are scarce, for example
   private val LastLinesMillis = 1000
   private val MaxLine = 1 << 16
   private val MaxAnswer = 1 << 8
@@ -59,7 +60,10 @@ private[caffe] object ProgressChannel {
         val peer = socket.accept()
         start(() => serve(peer))
       } catch {
-        case NonFatal(e) => if (open) log.debug("no more progress connections", e)
+        case NonFatal(e) => if (open) {
+          log.debug("a progress connection could not be accepted", e)
+          Thread.sleep(RetryMillis)
+        }
       }
     }
 

@@ -31,11 +31,10 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
   private val bestModel = folder.resolve("best-" + new Path(job.model).getName)
   private val progress = new ProgressChannel.Client(if (rank == 0) job.progress else None, job.secret)
 
-  def run(): Either[Failure, WorkerReport] = {
+  def run(): Either[Failure, WorkerReport] = try {
     requireAll(context, job.world)
-    try if (resumes) goOn() else train(Fresh)
-    finally progress.close()
-  }
+    if (resumes) goOn() else train(Fresh)
+  } finally progress.close()
 
   private def goOn(): Either[Failure, WorkerReport] = {
     val restart =
@@ -210,25 +209,24 @@ private[caffe] object Worker {
     var from: Option[RestartPoint] = None
     var connected = false
     @volatile private var watching = true
-    private var watcher: Option[Thread] = None
 
     /** Native calls do not see a thread's interruption, so a killed task is noticed here. */
     def watch(context: BarrierTaskContext): Unit = {
       val thread = new Thread(() => {
         while (watching && !context.isInterrupted()) Thread.sleep(WatchMillis)
-        if (watching) {
-          solver.cancel()
-          communicator.abort("Spark stopped the task")
+        synchronized { // what is closed is used no more
+          if (watching) {
+            solver.cancel()
+            communicator.abort("Spark stopped the task")
+          }
         }
       }, "caffe-watcher")
       thread.setDaemon(true)
       thread.start()
-      watcher = Some(thread)
     }
 
     override def close(): Unit = {
-      watching = false
-      watcher.foreach(_.join())
+      synchronized { watching = false }
       if (solver != null) solver.close()
       if (communicator != null) communicator.close()
       copies.close()
