@@ -148,7 +148,8 @@ int caffe_transformer_values(caffe_transformer* transformer, const float* values
     const caffe_transformer& handle = *given(transformer, "transformer");
     const Extents found = extents_of(extents, "extents");
     CAFFE_REQUIRE_CODE(found.fit(static_cast<int64_t>(size)), caffe::ErrorCode::kData, "has ", size,
-                       " values, but its extents are ", found, " (channels x height x width)");
+                       " values, expected ", found.count(), ": ", found,
+                       " (channels x height x width)");
     require(handle.transformer.output(found), extents_of(expected, "expected"));
     handle.transformer.transform(given(values, "values"), found, 0, given(out, "out"));
   });
