@@ -54,9 +54,7 @@ def hadoop(folder, hadoop_jars):
 @pytest.fixture(scope="session")
 def standalone(folder, environment):
     """Two workers of two cores."""
-    place = folder / "standalone"
-    place.mkdir()
-    daemons = Standalone(place, environment)
+    daemons = Standalone(folder / "standalone", environment)
     try:
         daemons.up(workers=2, cores=2)
         yield daemons

@@ -37,6 +37,7 @@ class Daemons:
     ends them too."""
 
     def __init__(self, folder: Path):
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.processes: dict[str, subprocess.Popen] = {}
 
@@ -147,7 +148,7 @@ class Hadoop(Daemons):
         return f"{host}:{self.ports[port]}"
 
     def _configure(self) -> None:
-        self.conf.mkdir(parents=True)
+        self.conf.mkdir()
         data = self.folder / "data"
         files = {
             "core-site.xml": {"fs.defaultFS": self.uri, "hadoop.tmp.dir": data / "tmp"},

@@ -317,7 +317,6 @@ def test_link_down(kind, outcome, hosts, environment, long_job, expected, table,
         yarn = [request.getfixturevalue(name) for name in ("hadoop_jars", "yarn_settings")]
         cluster = LinkedYarn(hosts, tmp_path / "cluster", environment, not elastic, *yarn)
     else:
-        (tmp_path / "cluster").mkdir()
         cluster = LinkedStandalone(hosts, tmp_path / "cluster", environment, not elastic)
 
     def cut() -> None:

@@ -27,8 +27,7 @@ class ImageDataFrame(conf: Config, layerId: Int, isTrain: Boolean) extends Image
 
   /** Straight from the frame, unless a subclass makes samples or batches in a way of its own. */
   override private[caffe] def rows(sc: SparkContext): RDD[Array[Byte]] = {
-    val ours = authorOf("makeRDD", classOf[SparkContext]) == classOf[ImageDataFrame] &&
-      authorOf("nextBatch", classOf[Array[String]], classOf[(_, _)]) == classOf[ImageDataSource]
+    val ours = authorOf("makeRDD", classOf[SparkContext]) == classOf[ImageDataFrame] && !ownBatches
     if (ours) RowReader.rows(frame(sc), layerParameter, s"the DataFrame $sourceFilePath") else super.rows(sc)
   }
 
@@ -90,21 +89,24 @@ class DataFrameSource(conf: Config, layerId: Int, isTrain: Boolean)
     val top = tops(topidx)
     val stated = rawHeight > 0 && rawWidth > 0
     val mat =
-      if (encoded) new Mat(data)
+      if (encoded) decoded(data, top.channels_)
       else new Mat(top.channels_, if (stated) rawHeight else top.height_, if (stated) rawWidth else top.width_, data)
-    if (encoded) {
-      mat.decode(top.channels_ match {
-        case 1 => Mat.CV_LOAD_IMAGE_GRAYSCALE
-        case 3 => Mat.CV_LOAD_IMAGE_COLOR
-        case _ => Mat.CV_LOAD_IMAGE_UNCHANGED
-      })
-      if (stated && (mat.height() != rawHeight || mat.width() != rawWidth)) {
-        throw new IllegalArgumentException(s"the image for top ${top.name_} is ${mat.height()} x ${mat.width()}, but " +
-          s"$rawHeight x $rawWidth was stated")
-      }
+    if (stated && (mat.height() != rawHeight || mat.width() != rawWidth)) {
+      throw new IllegalArgumentException(s"the image for top ${top.name_} is ${mat.height()} x ${mat.width()}, but " +
+        s"$rawHeight x $rawWidth was stated")
     }
     if (conf.resize && (mat.height() != top.height_ || mat.width() != top.width_)) mat.resize(top.height_, top.width_)
     mats.put(offset, mat)
+  }
+
+  private def decoded(file: Array[Byte], channels: Int): Mat = {
+    val mat = new Mat(file)
+    mat.decode(channels match {
+      case 1 => Mat.CV_LOAD_IMAGE_GRAYSCALE
+      case 3 => Mat.CV_LOAD_IMAGE_COLOR
+      case _ => Mat.CV_LOAD_IMAGE_UNCHANGED
+    })
+    mat
   }
 
   override def useCoSDataLayer(): Boolean = true

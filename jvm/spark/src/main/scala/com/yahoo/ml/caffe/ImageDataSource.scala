@@ -35,9 +35,13 @@ abstract class ImageDataSource(conf: Config, layerId: Int, isTrain: Boolean)
     setBatchSize(batch)
   }
 
-  /** Straight from the samples, unless a subclass collects batches in a way of its own. */
+  /** Does a subclass collect batches in a way of its own? */
+  private[caffe] def ownBatches: Boolean =
+    authorOf("nextBatch", classOf[Array[String]], classOf[(_, _)]) != classOf[ImageDataSource]
+
+  /** Straight from the samples, where nobody else collects them. */
   override private[caffe] def rows(sc: SparkContext): RDD[Array[Byte]] =
-    if (authorOf("nextBatch", classOf[Array[String]], classOf[(_, _)]) != classOf[ImageDataSource]) SourceRows.rows(this, sc)
+    if (ownBatches) super.rows(sc)
     else {
       val reader = new ImageRows(layerParameter)
       makeRDD(sc).map(reader.read(_))

@@ -154,7 +154,7 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
 
   /** What a task met because Spark stops it is not the others' result: they would end with it, and not be started again. */
   private def gather(fields: Seq[String]): Seq[Seq[String]] = {
-    if (context.isInterrupted()) throw new CaffeException("Spark stopped the task")
+    if (context.isInterrupted()) throw new CaffeException(Stopped)
     val encoded = fields.map(f => Base64.getEncoder.encodeToString(f.getBytes(UTF_8))).mkString(",")
     context.allGather(encoded).toSeq.map(_.split(",", -1).toSeq.map(f => new String(Base64.getDecoder.decode(f), UTF_8)))
   }
@@ -177,6 +177,7 @@ private[caffe] object Worker {
   private val Fresh = ""
   private val Done = "done"
   private val WatchMillis = 100L
+  private val Stopped = "Spark stopped the task"
 
   /** `rows` are those of this worker, each with the tag of its layer. */
   def run(job: TrainJob, rows: Iterator[(Int, Array[Byte])]): Iterator[Array[Byte]] = {
@@ -217,7 +218,7 @@ private[caffe] object Worker {
         synchronized { // what is closed is used no more
           if (watching) {
             solver.cancel()
-            communicator.abort("Spark stopped the task")
+            communicator.abort(Stopped)
           }
         }
       }, "caffe-watcher")

@@ -127,14 +127,6 @@ abstract class FaultTest extends SparkTest {
     (weights(out), printed.toString)
   }
 
-  protected def names(folder: Path): Set[String] =
-    if (!Files.isDirectory(folder)) Set.empty
-    else {
-      val all = Files.list(folder)
-      try all.iterator.asScala.map(_.getFileName.toString).toSet
-      finally all.close()
-    }
-
   /** As soon as the training into `out` has a checkpoint, and a little later than that where `after` says so. */
   protected def onCheckpoint(out: Path, after: Long = 0)(disturb: => Unit): Thread = {
     def reached: Boolean = {

@@ -9,6 +9,7 @@ import java.util.concurrent.{Callable, Executors, TimeUnit}
 import org.apache.spark.sql.SparkSession
 import org.scalatest.funsuite.AnyFunSuite
 
+import scala.jdk.CollectionConverters._
 import scala.util.Try
 
 /** A scratch folder with the digits data and LeNet, and Spark sessions with a deadline around what they do. */
@@ -30,6 +31,15 @@ abstract class SparkTest extends AnyFunSuite {
       body(folder)
     } finally Storage.delete(folder)
   }
+
+  /** Of files and folders there; none where it does not exist. */
+  protected def names(folder: Path): Set[String] =
+    if (!Files.isDirectory(folder)) Set.empty
+    else {
+      val all = Files.list(folder)
+      try all.iterator.asScala.map(_.getFileName.toString).toSet
+      finally all.close()
+    }
 
   protected def text(file: Path): String = new String(Files.readAllBytes(file), UTF_8)
 
@@ -87,11 +97,8 @@ abstract class SparkTest extends AnyFunSuite {
   }
 
   /** Names of what tasks leave in the folder for temporary files. */
-  protected def temporaryFiles(): Set[String] = {
-    val all = Files.list(Paths.get(sys.props("java.io.tmpdir")))
-    try all.toArray.map(_.asInstanceOf[Path].getFileName.toString).filter(_.startsWith("caffeonspark-task-")).toSet
-    finally all.close()
-  }
+  protected def temporaryFiles(): Set[String] =
+    names(Paths.get(sys.props("java.io.tmpdir"))).filter(_.startsWith("caffeonspark-task-"))
 }
 
 /** Damaged copies of an LMDB. */

@@ -28,11 +28,7 @@ class HostCacheSuite extends SparkTest {
     def names: Set[String] = namesIn(root)
   }
 
-  private def namesIn(folder: Path): Set[String] = {
-    val files = Files.list(folder)
-    try files.iterator.asScala.map(_.getFileName.toString).toSet - "locks"
-    finally files.close()
-  }
+  private def namesIn(folder: Path): Set[String] = names(folder) - "locks"
 
   private def place(body: Place => Unit): Unit = scratch(folder => body(new Place(folder)))
 
@@ -140,7 +136,7 @@ class HostCacheSuite extends SparkTest {
     scratch { folder =>
       val log = folder.resolve("opened")
       val cache = Paths.get(sys.props("java.io.tmpdir"), s"caffeonspark-copies-${sys.props("user.name")}")
-      def copies: Set[String] = if (Files.exists(cache)) namesIn(cache) else Set.empty
+      def copies: Set[String] = namesIn(cache)
       write(folder.resolve("remote.prototxt"), text(folder.resolve("net.prototxt"))
         .replace(s"""source: "$folder""", s"""source: "remote://host$folder"""))
       val settings = RemoteFileSystem.settings(log.toString).map { case (key, value) => s"spark.hadoop.$key" -> value }

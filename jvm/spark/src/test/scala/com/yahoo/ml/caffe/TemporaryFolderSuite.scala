@@ -1,6 +1,6 @@
 package com.yahoo.ml.caffe
 
-import java.nio.file.{Files, Path}
+import java.nio.file.Files
 import java.util.concurrent.{Callable, Executors, TimeUnit}
 
 class TemporaryFolderSuite extends SparkTest {
@@ -15,17 +15,11 @@ class TemporaryFolderSuite extends SparkTest {
     try {
       val all = (1 to 4).map(_ => threads.submit((() => task()): Callable[Unit]))
       all.foreach(_.get(60, TimeUnit.SECONDS))
-      assert(left(root).isEmpty)
+      assert(names(root).isEmpty)
     } finally {
       threads.shutdownNow()
       threads.awaitTermination(60, TimeUnit.SECONDS)
       Storage.delete(root)
     }
-  }
-
-  private def left(root: Path): Seq[String] = {
-    val files = Files.list(root)
-    try files.toArray.map(_.toString).toSeq
-    finally files.close()
   }
 }
