@@ -2,8 +2,9 @@
 
 start: seconds from spark-submit until the first training step is done, beside those of a job that only counts a few
 lines, each in a new application; the ratio is the median over the rounds of (ours / Spark's own).
-workers: images per second of LeNet and CIFAR10-quick with one executor of two cores, and with two executors of one core
-each. The batch is each worker's own, so both have the same work for an image; above 1 two executors are faster.
+workers: images per second with one executor of two cores, and with two executors of one core each, without the start
+of the job; above 1 two executors are faster. They share the one's batch, so that the same is trained, or have one of
+that size each, as with a net that was not changed for them.
 features: images per second of features() on two executors of one core, without the start of the job, beside those of
 the engine alone with two threads (step_bench --inference); the ratio is (Spark's / the engine's).
 
@@ -29,6 +30,14 @@ BIN = ROOT / ".venv" / "bin"
 DEADLINE = 300
 # net: the blob to extract, the rows of the smaller and of the larger job, whose difference is measured
 FEATURES = {"lenet": ("ip1", 2000, 42000), "caffenet": ("fc7", 64, 704), "resnet50": ("pool5", 32, 192)}
+# net, what the batch is of, the steps of one executor
+WORKERS = (
+    ("lenet", "each", 2000),
+    ("lenet", "all", 2000),
+    ("cifar10_quick", "each", 400),
+    ("cifar10_quick", "all", 400),
+    ("caffenet", "all", 30),
+)
 MASTERS = {"local": "local[2]", "cluster": "local-cluster[2,1,1024]"}
 
 # What Spark's own job costs: nothing of it runs in Python but the start.
@@ -91,22 +100,24 @@ def batch_and_shape(net):
     return batch, tuple(shape)
 
 
-def write_job(folder, net, iterations, display, rows=600):
-    """The solver's path. The network is that of nets/ with a Data layer instead of its two Input layers."""
+def write_job(folder, net, iterations, display, rows=600, parts=1):
+    """The solver's path. The network is that of nets/ with a Data layer instead of its two Input layers, and one of so
+    many parts of their batch."""
     store = folder / f"{net}_{rows}_lmdb"
     batch, shape = batch_and_shape(net)
+    name = f"{net}_{rows}_{parts}"
     if not store.exists():
         write_store(store, shape, rows)
     text = (HERE / "nets" / f"{net}.prototxt").read_text()
     layers = re.sub(r'^layer \{ name: "(data|label)" .*\n', "", text, flags=re.M)
     data = (
         'layer { name: "data" type: "Data" top: "data" top: "label" transform_param { scale: 0.004 mean_value: 128 }\n'
-        f'  data_param {{ source: "{store}" backend: LMDB batch_size: {batch} }} }}\n'
+        f'  data_param {{ source: "{store}" backend: LMDB batch_size: {batch // parts} }} }}\n'
     )
-    (folder / f"{net}_{rows}.prototxt").write_text(layers.replace("layer {", data + "layer {", 1))
-    solver = folder / f"{net}_{rows}_solver.prototxt"
+    (folder / f"{name}.prototxt").write_text(layers.replace("layer {", data + "layer {", 1))
+    solver = folder / f"{name}_solver.prototxt"
     solver.write_text(
-        f'net: "{folder}/{net}_{rows}.prototxt" base_lr: 0.001 lr_policy: "fixed" momentum: 0.9 random_seed: 1\n'
+        f'net: "{folder}/{name}.prototxt" base_lr: 0.001 lr_policy: "fixed" momentum: 0.9 random_seed: 1\n'
         f"max_iter: {iterations} display: {display}\n"
     )
     return solver
@@ -182,16 +193,17 @@ def speed(printed):
 
 
 def workers(folder, rounds):
-    for net, iterations in (("lenet", 600), ("cifar10_quick", 120)):
+    for net, batch, steps in WORKERS:
 
-        def run(executors, net=net, iterations=iterations):
-            solver = write_job(folder, net, iterations // executors, iterations // executors)
+        def run(executors, net=net, batch=batch, steps=steps):
+            parts, iterations = (executors, steps) if batch == "all" else (1, steps // executors)
+            solver = write_job(folder, net, iterations, iterations, parts=parts)
             master = f"local-cluster[{executors},{2 // executors},1024]"
             return speed(submit(folder, master, OURS, solver, folder / f"{net}.caffemodel", executors)[1])
 
         runs = interleaved({"one": lambda run=run: run(1), "two": lambda run=run: run(2)}, rounds)
         ratios = [two[0] / one[0] for one, two in zip(runs["one"], runs["two"], strict=True)]
-        result = {"net": net, "rounds": rounds, "ratio": statistics.median(ratios), "ratios": ratios}
+        result = {"net": net, "batch_of": batch, "rounds": rounds, "ratio": statistics.median(ratios), "ratios": ratios}
         result["images_per_second"] = {side: statistics.median(v for v, _ in values) for side, values in runs.items()}
         result["waiting_for_each_other_percent"] = statistics.median(wait for _, wait in runs["two"])
         print(json.dumps(result), flush=True)

@@ -160,7 +160,7 @@ install_lint() {
   install_python
 }
 
-# For the virtual machine of ci/infiniband.sh.
+# For the virtual machine of ci/guest.sh.
 install_guest() {
   install_apt apt-packages-guest.txt
 }

@@ -115,7 +115,7 @@ SUITES = [
         25,
         "tests/python/test_caffeonspark.py",
     ),
-    Suite("infiniband", "ci/infiniband.sh", last_line, 10, "tests/collective/infiniband_test.cpp"),
+    Suite("guest", "ci/guest.sh", last_line, 10, "tests/collective/infiniband_test.cpp"),
     Suite(
         "cluster",
         ".venv/bin/python -m pytest -q -m cluster tests/cluster --junitxml=$OUT/pytest.xml",

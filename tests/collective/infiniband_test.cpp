@@ -1,4 +1,4 @@
-// The transport `infiniband`, where there is a device; ci/infiniband.sh runs these tests in a
+// The transport `infiniband`, where there is a device; ci/guest.sh runs these tests in a
 // virtual machine that has one.
 #include <gtest/gtest.h>
 
