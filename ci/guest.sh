@@ -105,7 +105,7 @@ write_init() {
   echo 'rpcbind -w; rpc.mountd; rpc.nfsd --grace-time 10 --lease-time 10 2'
   echo 'exportfs -o rw,fsid=0,no_root_squash,insecure,no_subtree_check 127.0.0.1:/export'
   echo 'mount.nfs 127.0.0.1:/ /mounted -o vers=4.2 && grep /mounted /proc/mounts &&'
-  echo "  TMPDIR=/mounted $PROGRAMS/data_tests --gtest_color=no --gtest_filter='Lmdb*:LevelDb*:RowFile*:-$NOT_OVER_NFS'; poweroff -f"
+  echo "  TMPDIR=/mounted $PROGRAMS/data_tests --gtest_color=no --gtest_filter='Lmdb*:LevelDb*:-$NOT_OVER_NFS'; poweroff -f"
 }
 
 mkdir -p "$work" "$BUILD/logs"
