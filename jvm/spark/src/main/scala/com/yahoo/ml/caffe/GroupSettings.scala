@@ -56,7 +56,7 @@ private[caffe] object GroupSettings {
 
   def connectMillis(conf: SparkConf): Long = millis(conf, Timeout, "60s")
 
-  private def millis(conf: SparkConf, property: String, default: String): Long = {
+  def millis(conf: SparkConf, property: String, default: String): Long = {
     val value = try conf.getTimeAsMs(property, default)
     catch {
       case e: NumberFormatException => throw new IllegalArgumentException(s"$property is no time: ${e.getMessage}")

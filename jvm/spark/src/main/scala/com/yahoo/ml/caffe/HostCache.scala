@@ -27,8 +27,12 @@ private[caffe] final case class RemoteFiles(what: String, path: Path, files: Seq
   def pathKey: String = digest(path.toString)
 
   /** Another one as soon as a file changes. */
-  def key: String =
-    s"$pathKey-${digest(files.map(f => s"${f.getPath.getName} ${f.getLen} ${f.getModificationTime}").mkString("\n"))}"
+  def key: String = s"$pathKey-${digest(version)}"
+
+  /** For a second copy, beside one whose maker does not go on. */
+  def secondKey: String = s"$pathKey-${digest(version + "\nsecond")}"
+
+  private def version: String = files.map(f => s"${f.getPath.getName} ${f.getLen} ${f.getModificationTime}").mkString("\n")
 
   override def toString: String = s"$what $path"
 }
@@ -73,8 +77,11 @@ private[caffe] object RemoteFiles {
  * makes or removes it; so what a killed process left behind is nobody's, and goes with the next copy made.
  *
  * With `keep` copies outlive the processes, until space is needed or the original changes.
+ *
+ * A maker may be stopped or wedged, and holds its lock. Who waits for it sees nothing come for `patienceMillis`, and then makes
+ * a second copy, which all who gave up share.
  */
-private[caffe] final class HostCache(root: LocalPath, keep: Boolean) {
+private[caffe] final class HostCache(root: LocalPath, keep: Boolean, patienceMillis: Long = HostCache.UsualPatienceMillis) {
   import HostCache._
 
   // Never closed: POSIX would drop all locks that this process has on the file.
@@ -82,12 +89,27 @@ private[caffe] final class HostCache(root: LocalPath, keep: Boolean) {
   private val entries = new ConcurrentHashMap[String, Entry]
   if (!keep) Runtime.getRuntime.addShutdownHook(new Thread(() => entries.values.asScala.foreach(removeIfUnused(_, atEnd = true))))
 
-  /** A copy of `remote`; `close` it after use. Waits while another process makes it. */
-  def open(storage: Storage, remote: RemoteFiles): HostCache.Copy = {
-    val entry = entries.computeIfAbsent(remote.key, new Entry(_))
-    patiently(s"a task of this process that copies $remote")(entry.mutex.tryLock(PollMillis, TimeUnit.MILLISECONDS))
+  /** A copy of `remote`; `close` it after use. Waits while another process makes it, as long as that goes on. */
+  def open(storage: Storage, remote: RemoteFiles): HostCache.Copy =
+    try open(remote.key, storage, remote)
+    catch {
+      case first: StalledCopy =>
+        log.warn(s"${first.getMessage}; making another copy")
+        try open(remote.secondKey, storage, remote)
+        catch {
+          case second: StalledCopy => throw new IOException(s"$remote cannot be copied to $root on host ${Storage.host}: " +
+            s"${first.getMessage}; ${second.getMessage}; end them, or name another folder with $Folder")
+        }
+    }
+
+  private def open(name: String, storage: Storage, remote: RemoteFiles): HostCache.Copy = {
+    val entry = entries.computeIfAbsent(name, new Entry(_))
+    patiently(s"a task of process ${ProcessHandle.current.pid}, which copies $remote,", entry.watch) {
+      entry.mutex.tryLock(PollMillis, TimeUnit.MILLISECONDS)
+    }
     try {
       while (!isReady(entry, remote)) fill(entry, storage, remote)
+      entry.watch.ended()
       entry.users += 1
       new HostCache.Copy(entry.folder, () => locked(entry)(entry.users -= 1))
     } finally entry.mutex.unlock()
@@ -97,6 +119,7 @@ private[caffe] final class HostCache(root: LocalPath, keep: Boolean) {
     val mutex = new ReentrantLock
     val folder: LocalPath = root.resolve(name)
     val part: LocalPath = root.resolve(name + Part)
+    val watch = new CopyWatch(part, patienceMillis)
     val place: Long = name.split('-').map(java.lang.Long.parseUnsignedLong(_, 16)).reduce(_ ^ _) >>> 1
     var shared: Option[FileLock] = None
     var users = 0
@@ -134,7 +157,7 @@ private[caffe] final class HostCache(root: LocalPath, keep: Boolean) {
       makeRoom(entry, remote)
       Files.createDirectory(entry.part)
       remote.files.foreach(file => copyFile(storage, file, entry.part.resolve(file.getPath.getName)))
-      if (RemoteFiles.list(storage, remote.path, remote.what).key != entry.name) {
+      if (RemoteFiles.list(storage, remote.path, remote.what).key != remote.key) {
         throw new IOException("it was changed meanwhile; try again when it is complete")
       }
       Files.move(entry.part, entry.folder, StandardCopyOption.ATOMIC_MOVE)
@@ -215,19 +238,28 @@ private[caffe] final class HostCache(root: LocalPath, keep: Boolean) {
   private def waitForLock(entry: Entry, shared: Boolean, remote: RemoteFiles): FileLock = {
     var lock = tryLock(entry, shared)
     if (lock.isEmpty) {
-      patiently(s"another process of host ${Storage.host} that copies $remote") {
+      patiently(maker(entry, remote), entry.watch) {
         Thread.sleep(PollMillis)
         lock = tryLock(entry, shared)
         lock.isDefined
       }
     }
+    entry.watch.ended()
     lock.get
+  }
+
+  private def maker(entry: Entry, remote: RemoteFiles): String = {
+    val process = FileLocks.holder(root.resolve("locks"), entry.place).fold("another process")(pid => s"process $pid")
+    s"$process of host ${Storage.host}, which copies $remote,"
   }
 }
 
 private[caffe] object HostCache {
   /** Spark property: the folder of the copies on each host; they are then kept. */
   val Folder = "spark.caffe.hostCache"
+  /** Spark property: how long to wait for a copy of which nothing comes. */
+  val Patience = "spark.caffe.hostCacheTimeout"
+  val UsualPatienceMillis = 300000L
   private val Part = ".part"
   private val Full = "no room"
   private val PollMillis = 20L
@@ -247,6 +279,7 @@ private[caffe] object HostCache {
     val named = Option(SparkEnv.get).flatMap(_.conf.getOption(Folder)).filter(_.nonEmpty)
     val root = named.map(name => Paths.get(Storage.localName(name).getOrElse(
       throw new IllegalArgumentException(s"$Folder must be a folder of each host, not $name")))).getOrElse(usual)
+    val patience = Option(SparkEnv.get).fold(UsualPatienceMillis)(env => GroupSettings.millis(env.conf, Patience, "300s"))
     val folder = ofClassLoader(root.toAbsolutePath)
     caches.computeIfAbsent(folder, root => {
       try if (named.isDefined) Files.createDirectories(root) else createPrivate(root)
@@ -254,7 +287,7 @@ private[caffe] object HostCache {
         case e: IOException => throw new IOException(s"$root cannot be made on host ${Storage.host}: ${Failures.describe(e)}; " +
           s"name another folder with $Folder", e)
       }
-      new HostCache(root, keep = named.isDefined)
+      new HostCache(root, keep = named.isDefined, patience)
     })
   }
 
@@ -289,12 +322,13 @@ private[caffe] object HostCache {
         if (!mine) throw new IOException("it exists, and is not a private folder of this user")
     }
 
-  private def patiently(whom: String)(succeeds: => Boolean): Unit = {
+  private def patiently(whom: => String, watch: CopyWatch)(succeeds: => Boolean): Unit = {
     var warned = System.nanoTime()
     while (!succeeds) {
       stopIfKilled()
+      if (watch.stalled()) throw new StalledCopy(s"$whom has not gone on for ${watch.patience}")
       if (System.nanoTime() - warned > TimeUnit.SECONDS.toNanos(WarnSeconds)) {
-        log.warn("still waiting for {}", whom)
+        log.warn("still waiting: {} is not done yet", whom)
         warned = System.nanoTime()
       }
     }

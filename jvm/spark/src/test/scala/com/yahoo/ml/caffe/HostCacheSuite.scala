@@ -104,16 +104,70 @@ class HostCacheSuite extends SparkTest {
     }
   }
 
+  /** With a process more that hangs while it copies; `body` gets that, and the name of what it has so far. */
+  private def copying(place: Place, patienceMillis: Long = 60000)(body: (Process, String) => Unit): Unit = {
+    val before = place.names
+    val program = Paths.get(sys.props("java.home"), "bin", "java").toString
+    val process = new ProcessBuilder(program, "-Xmx256m", "-cp", sys.props("java.class.path"), "com.yahoo.ml.caffe.CopyingProcess",
+      place.root.toString, place.store.toString, place.log.toString, "100000", patienceMillis.toString).redirectErrorStream(true)
+      .redirectOutput(place.folder.resolve("process.log").toFile).start()
+    try body(process, within(60) {
+      Iterator.continually { Thread.sleep(20); (place.names -- before).find(_.endsWith(".part")) }.collectFirst { case Some(name) => name }.get
+    }) finally process.destroyForcibly()
+  }
+
+  test("a process that copies and does not go on is waited for so long, then there is a second copy, but no third") {
+    place { place =>
+      copying(place) { (process, part) =>
+        val cache = new HostCache(place.root, keep = false, patienceMillis = 300)
+        val copies = Seq.fill(2)(within(60)(place.open(cache)))
+        assert(process.isAlive && copies.map(_.folder).distinct.length == 1)
+        assert(place.names == Set(part, copies.head.folder.getFileName.toString) && place.opened.length == 2)
+        assert(Files.size(copies.head.folder.resolve("data.mdb")) > 100000)
+      }
+    }
+    place { place =>
+      copying(place) { (first, _) =>
+        copying(place, patienceMillis = 300) { (second, _) =>
+          val error = within(60)(intercept[IOException](place.open(new HostCache(place.root, keep = false, patienceMillis = 300)))).getMessage
+          def stalled(process: Process) =
+            s"process ${process.pid} of host ${Storage.host}, which copies LMDB ${place.store}, has not gone on for 300 ms"
+          assert(error == s"LMDB ${place.store} cannot be copied to ${place.root} on host ${Storage.host}: ${stalled(first)}; " +
+            s"${stalled(second)}; end them, or name another folder with spark.caffe.hostCache")
+        }
+      }
+    }
+  }
+
+  test("a copy that grows is waited for, however long it takes") {
+    scratch { folder =>
+      val part = folder.resolve("x.part")
+      var now = 0L
+      val watch = new CopyWatch(part, 1000, () => now)
+      assert(!watch.stalled())
+      Files.createDirectory(part)
+      for (i <- 1 to 9) {
+        Files.write(part.resolve("data.mdb"), new Array[Byte](i))
+        now += 900
+        assert(!watch.stalled())
+      }
+      now += 1000
+      assert(!watch.stalled())
+      now += 1
+      assert(watch.stalled() && watch.patience == "1 s")
+      Files.write(part.resolve("data.mdb"), new Array[Byte](100))
+      now += 100
+      assert(!watch.stalled())
+      now += 2000
+      assert(watch.stalled())
+      watch.ended()
+      assert(!watch.stalled())
+    }
+  }
+
   test("a process that is killed while it copies: the next one waits no longer, and copies anew") {
     place { place =>
-      val program = Paths.get(sys.props("java.home"), "bin", "java").toString
-      val process = new ProcessBuilder(program, "-Xmx256m", "-cp", sys.props("java.class.path"),
-        "com.yahoo.ml.caffe.CopyingProcess", place.root.toString, place.store.toString, place.log.toString, "100000").redirectErrorStream(true)
-        .redirectOutput(place.folder.resolve("process.log").toFile).start()
-      try {
-        val part = within(60) {
-          Iterator.continually { Thread.sleep(20); place.names.find(_.endsWith(".part")) }.collectFirst { case Some(name) => name }.get
-        }
+      copying(place) { (process, part) =>
         val cache = new HostCache(place.root, keep = false)
         val thread = Executors.newSingleThreadExecutor()
         try {
@@ -124,7 +178,7 @@ class HostCacheSuite extends SparkTest {
           val copy = waiting.get(60, TimeUnit.SECONDS)
           assert(place.names == Set(copy.folder.getFileName.toString) && Files.size(copy.folder.resolve("data.mdb")) > 100000)
         } finally thread.shutdownNow()
-      } finally process.destroyForcibly()
+      }
     }
   }
 

@@ -82,9 +82,9 @@ object RemoteFileSystem {
 /** A process that opens a copy and then never ends. */
 object CopyingProcess {
   def main(args: Array[String]): Unit = {
-    val Array(root, path, log, stall) = args
+    val Array(root, path, log, stall, patienceMillis) = args
     val storage = RemoteFileSystem.storage(log, "fs.remote.stall" -> stall)
-    new HostCache(Paths.get(root), keep = false).open(storage, RemoteFiles.list(storage, new Path(path), "LMDB"))
+    new HostCache(Paths.get(root), keep = false, patienceMillis.toLong).open(storage, RemoteFiles.list(storage, new Path(path), "LMDB"))
     println("opened")
     Thread.sleep(Long.MaxValue)
   }
