@@ -7,10 +7,14 @@ import org.apache.spark.sql.api.java.UDF2
 import org.apache.spark.sql.types._
 import org.apache.spark.sql.{Row, SparkSession}
 
+import scala.collection.mutable
+
 /**
  * The SQL function `caffe_predict(model, input)`: what the CaffeModel saved at the path `model` answers to `input`, as the
  * values of its first output. The input fills the network's first input; it is whatever a CaffeModel takes. A null gives
  * null. Rows are answered one by one: for many rows CaffeModel.transform is faster.
+ *
+ * Each task looks once whether the files are still those that this JVM has read, and reads a model anew that was overwritten.
  */
 object CaffeSQL {
   val Function = "caffe_predict"
@@ -27,10 +31,11 @@ object CaffeSQL {
       else Loaded.of(model, hadoop).answer(input)
   }
 
-  /** A model as this JVM has read it once. */
-  private final class Loaded(path: String, model: CaffeModel) {
+  /** A model as this JVM has read it once. `version` is another one as soon as a file changes. */
+  private final class Loaded(path: String, val version: String, model: CaffeModel) {
     private val jobs = new ConcurrentHashMap[DataType, PredictJob]
-    private val idle = new ConcurrentHashMap[DataType, java.util.ArrayDeque[Predictor]]
+    private val idle = mutable.Map.empty[DataType, mutable.Stack[Predictor]]
+    private var outdated = false
 
     def answer(input: Any): scala.collection.Seq[Float] = {
       val kind = typeOf(input)
@@ -46,18 +51,22 @@ object CaffeSQL {
       answered.map(_.head.asInstanceOf[scala.collection.Seq[Float]]).orNull
     }
 
-    private def take(kind: DataType): Predictor = {
-      val waiting = idle.computeIfAbsent(kind, _ => new java.util.ArrayDeque[Predictor])
-      Option(waiting.synchronized(waiting.poll())).getOrElse {
+    private def take(kind: DataType): Predictor =
+      idle.synchronized(idle.get(kind).filter(_.nonEmpty).map(_.pop())).getOrElse {
         val job = jobs.computeIfAbsent(kind, k => one(k))
         val cores = Option(TaskContext.get()).fold(1)(_.cpus())
         new Predictor(job, job.opened(() => model.data, model.data.hdf5, cores), model.data.mean)
       }
+
+    private def give(kind: DataType, predictor: Predictor): Unit = idle.synchronized {
+      if (outdated) predictor.close() else idle.getOrElseUpdate(kind, mutable.Stack.empty[Predictor]).push(predictor)
     }
 
-    private def give(kind: DataType, predictor: Predictor): Unit = {
-      val waiting = idle.get(kind)
-      waiting.synchronized(waiting.push(predictor))
+    /** There is a newer one: tasks that use this one may go on, and then it is freed. */
+    def retire(): Unit = idle.synchronized {
+      outdated = true
+      idle.values.flatten.foreach(_.close())
+      idle.clear()
     }
 
     private def one(kind: DataType): PredictJob = {
@@ -80,9 +89,30 @@ object CaffeSQL {
   }
 
   private object Loaded {
-    private val models = new ConcurrentHashMap[String, Loaded]
+    private val models = mutable.Map.empty[String, Loaded]
+    private val ofTasks = new ConcurrentHashMap[(Long, String), Loaded]
 
-    def of(path: String, hadoop: HadoopSettings): Loaded =
-      models.computeIfAbsent(path, p => new Loaded(p, CaffeModel.readFrom(p, hadoop.storage)))
+    def of(path: String, hadoop: HadoopSettings): Loaded = Option(TaskContext.get()).fold(current(path, hadoop)) { task =>
+      val key = (task.taskAttemptId(), path)
+      Option(ofTasks.get(key)).getOrElse {
+        val loaded = current(path, hadoop)
+        ofTasks.put(key, loaded)
+        task.addTaskCompletionListener[Unit](_ => ofTasks.remove(key))
+        loaded
+      }
+    }
+
+    /** Read while nobody else does: a model is there once. */
+    private def current(path: String, hadoop: HadoopSettings): Loaded = models.synchronized {
+      val storage = hadoop.storage
+      val version = RemoteFiles.named(storage, path, "model").key
+      val known = models.get(path)
+      known.filter(_.version == version).getOrElse {
+        val read = new Loaded(path, version, CaffeModel.readFrom(path, storage))
+        models(path) = read
+        known.foreach(_.retire())
+        read
+      }
+    }
   }
 }
