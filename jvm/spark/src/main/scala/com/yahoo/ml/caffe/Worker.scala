@@ -7,7 +7,7 @@ import java.util.concurrent.TimeUnit.MILLISECONDS
 import java.util.concurrent.{ExecutionException, FutureTask, TimeoutException}
 
 import caffe.Caffe.SolverParameter
-import com.yahoo.ml.caffe.engine.{Communicator, Library, Solver}
+import com.yahoo.ml.caffe.engine.{Communicator, Library, NativeLog, Solver}
 import org.apache.hadoop.fs.Path
 import org.apache.spark.{BarrierTaskContext, InterruptibleIterator}
 
@@ -32,9 +32,13 @@ private[caffe] final class Worker(job: TrainJob, context: BarrierTaskContext, fo
   private val progress = new ProgressChannel.Client(if (rank == 0) job.progress else None, job.secret)
 
   def run(): Either[Failure, WorkerReport] = try {
+    NativeLog.add(where)
     requireAll(context, job.world)
     if (resumes) goOn() else train(Fresh)
-  } finally progress.close()
+  } finally {
+    progress.close()
+    NativeLog.remove(where)
+  }
 
   private def goOn(): Either[Failure, WorkerReport] = {
     val restart =
