@@ -209,9 +209,10 @@ CAFFE_C_API void caffe_net_cancel(caffe_net* net);
 CAFFE_C_API void caffe_net_free(caffe_net* net);
 /* Blobs that Input layers give, in order: those that the caller fills. */
 CAFFE_C_API int caffe_net_input_names(const caffe_net* net, caffe_strings** names);
-/* Extents of a blob; `dims` has room for `capacity` of them. */
-CAFFE_C_API int caffe_net_blob_shape(const caffe_net* net, const char* blob, int64_t* dims,
-                                     int capacity, int* axes);
+/* Extents of a blob, with the inputs as they were set last; `dims` has room for `capacity` of
+ * them. */
+CAFFE_C_API int caffe_net_blob_shape(caffe_net* net, const char* blob, int64_t* dims, int capacity,
+                                     int* axes);
 /* Copies `values`, row-major and of this shape, into an input; the net takes the shape on. */
 CAFFE_C_API int caffe_net_set_input(caffe_net* net, const char* blob, const int64_t* dims, int axes,
                                     const float* values);

@@ -2,7 +2,6 @@
 #include <cstring>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "capi/caffe_c.h"
@@ -94,7 +93,7 @@ void run_net(caffe_net& handle) {
     return;
   }
   const auto alone = handle.gate->alone();
-  if (std::exchange(handle.reshaped, false)) handle.net->reshape();
+  handle.take_on_shapes();
   handle.net->forward();
   handle.ran_generation = handle.net->plan_generation();
 }

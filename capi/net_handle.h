@@ -37,6 +37,13 @@ struct caffe_net {
     compute.run([this] { net.reset(); });
   }
 
+  // On the compute thread, with the gate held alone. What cannot be shaped stays due.
+  void take_on_shapes() {
+    if (!reshaped) return;
+    net->reshape();
+    reshaped = false;
+  }
+
   caffe::capi::ComputeThread compute;
   std::unique_ptr<caffe::Net> net;
   int batch_layer = -1;  // whose top tells the number of rows

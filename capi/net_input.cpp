@@ -41,10 +41,15 @@ int caffe_net_input_names(const caffe_net* net, caffe_strings** names) {
   });
 }
 
-int caffe_net_blob_shape(const caffe_net* net, const char* blob, int64_t* dims, int capacity,
-                         int* axes) {
+int caffe_net_blob_shape(caffe_net* net, const char* blob, int64_t* dims, int capacity, int* axes) {
   return guarded([&] {
-    const caffe::Shape& shape = given(net, "net")->net->blob(given(blob, "blob")).shape();
+    if (given(net, "net")->reshaped) {
+      net->compute.run([&] {
+        const auto alone = net->gate->alone();
+        net->take_on_shapes();
+      });
+    }
+    const caffe::Shape& shape = net->net->blob(given(blob, "blob")).shape();
     given(dims, "dims");
     *given(axes, "axes") = shape.axes();
     CAFFE_REQUIRE(shape.axes() <= capacity, "blob '", blob, "' has ", shape.axes(),

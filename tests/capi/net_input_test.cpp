@@ -51,6 +51,35 @@ TEST(NetInput, TakesValuesAndShapes) {
   EXPECT_EQ(answer(net.get(), 2, {1, 2, 3, -1, 0, 5}), two);
 }
 
+TEST(NetInput, TellsTheShapesThatItsInputsMakeBeforeItRuns) {
+  const NetHandle net = make_net(kNet);
+  const std::vector<float> values(9);
+  const int64_t three[] = {3, 3};
+  must(caffe_net_set_input(net.get(), "x", three, 2, values.data()));
+  EXPECT_THAT(shape_of(net.get(), "z"), ElementsAre(3, 40));
+  EXPECT_EQ(answer(net.get(), 3, values).size(), 120u);
+}
+
+TEST(NetInput, RunsOnlyOnInputsThatFitTogether) {
+  const NetHandle net = make_net(std::string(kNet) +
+                                 " layer { name: 'r' type: 'Reshape' bottom: 'z' top: 'r' "
+                                 "reshape_param { shape { dim: 2 dim: -1 dim: 8 } } }");
+  const std::vector<float> values(9);
+  const int64_t one[] = {1, 2}, two[] = {2, 3};
+  must(caffe_net_set_input(net.get(), "x", one, 2, values.data()));
+  int64_t ran = 0;
+  int axes = 0;
+  int64_t dims[8];
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(caffe_net_blob_shape(net.get(), "r", dims, 8, &axes), CAFFE_INVALID_ARGUMENT);
+    EXPECT_EQ(caffe_net_forward(net.get(), &ran), CAFFE_INVALID_ARGUMENT);
+  }
+  EXPECT_THAT(caffe_last_error(), HasSubstr("ip (InnerProduct)"));
+  must(caffe_net_set_input(net.get(), "x", two, 2, values.data()));
+  EXPECT_THAT(shape_of(net.get(), "r"), ElementsAre(2, 5, 8));
+  must(caffe_net_forward(net.get(), &ran));
+}
+
 TEST(NetInput, NamesWhatIsWrong) {
   const NetHandle net = make_net(kNet);
   const float value = 0;
