@@ -96,14 +96,14 @@ private[caffe] final class Inference(sc: SparkContext, conf: Config, source: Dat
         (engineNet, RowInput(layers.map(_.getName), source.describe, layers.map(Nets.batchSize(_)).head))
     }
     val job = InferenceJob(net.toByteArray, state.getStageList.asScala.mkString(","), state.getLevel, model.toString, blobs,
-      Nets.perBatchBlobs(net), Map.empty, Cluster.threadsPerTask(sc, conf.lmdb_partitions), input, Inference.engineOptions(conf),
+      RowAxes(Map.empty), Cluster.threadsPerTask(sc, conf.lmdb_partitions), input, Inference.engineOptions(conf),
       new HadoopSettings(sc.hadoopConfiguration))
     val found = Failures.explained {
       sc.parallelize(Seq(0), 1).map(_ => Results.encode(InferenceTask.reported(InferenceTask.probe(job)))).first()
     }
     val probe = Results.decode[Probe](found).fold(failure => throw failure.exception, identity)
     if (probe.records.contains(0)) throw noRecords
-    (job.copy(batchAxes = probe.batchAxes), probe.records, probe.outputs)
+    (job.copy(rowAxes = probe.rowAxes), probe.records, probe.outputs)
   }
 
   /** As it is written; else with the ending that training gives it. */
@@ -155,7 +155,7 @@ private[caffe] object Inference {
 }
 
 /** What a first look at a network tells; `records` is of a store. */
-private[caffe] final case class Probe(records: Option[Long], outputs: Seq[String], batchAxes: Map[String, Int])
+private[caffe] final case class Probe(records: Option[Long], outputs: Seq[String], rowAxes: RowAxes)
 
 /** What runs in the tasks. */
 private[caffe] object InferenceTask {
@@ -175,23 +175,28 @@ private[caffe] object InferenceTask {
         } finally copies.close()
       case _: RowInput => None
     }
-    val runner = new NetRunner(job, size.map(records => (0L, math.min(1, records))))
-    try {
-      val net = NetParameter.parseFrom(job.net)
-      val blobs = (job.blobs ++ runner.outputNames).distinct
-      val axes = if (size.isEmpty && Nets.isRecurrent(net)) batchAxes(job, net, runner, blobs) else Map.empty[String, Int]
-      Probe(size, runner.outputNames, axes)
-    } finally runner.close()
+    val (outputs, shapes) = looking(job, size.map(math.min(1, _)))(runner =>
+      (runner.outputNames, runner.shapes((job.blobs ++ runner.outputNames).distinct)))
+    Probe(size, outputs, rowAxes(job, size, shapes))
   }
 
-  /** The axis that grows with the batch size. Its length alone would not tell: a sequence may be as long as a batch. */
-  private def batchAxes(job: InferenceJob, net: NetParameter, runner: NetRunner, blobs: Seq[String]): Map[String, Int] = {
-    val larger = new NetRunner(job.copy(net = Nets.withLargerBatches(net).toByteArray), None)
-    try blobs.map { name =>
-      name -> runner.shape(name).zip(larger.shape(name)).indexWhere { case (a, b) => a != b }
-    }.toMap
-    finally larger.close()
+  private def looking[A](job: InferenceJob, records: Option[Long])(body: NetRunner => A): A = {
+    val runner = new NetRunner(job, records.map((0L, _)))
+    try body(runner)
+    finally runner.close()
   }
+
+  /** Stores are looked at with a batch of one and of two records. A store of one record needs no axis. */
+  private def rowAxes(job: InferenceJob, records: Option[Long], shapes: RowAxes.Shapes): RowAxes =
+    if (records.exists(_ < 2)) RowAxes(Map.empty)
+    else {
+      val rows = job.input match {
+        case RowInput(_, _, batch) => batch.toLong
+        case _: StoreInput => 1L
+      }
+      val larger = job.copy(net = Nets.withLargerBatches(NetParameter.parseFrom(job.net)).toByteArray)
+      RowAxes.of(rows, shapes, rows + 1, looking(larger, records.map(_ => 2L))(_.shapes(shapes.keys.toSeq)))
+    }
 
   /** SampleID and the blobs of every record in a store's range. */
   def rows(job: InferenceJob, begin: Long, end: Long): Iterator[Row] =

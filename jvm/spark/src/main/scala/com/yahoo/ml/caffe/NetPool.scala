@@ -22,6 +22,7 @@ private[caffe] object NetPool {
   private final class Model {
     val idle = mutable.Stack.empty[Net]
     val all = mutable.Set.empty[Net]
+    var axes: Option[RowAxes] = None
     var since: Long = System.nanoTime()
   }
 
@@ -34,12 +35,27 @@ private[caffe] object NetPool {
   }
 
   def take(wanted: OpenedNet): Net = synchronized {
-    val model = models.getOrElseUpdate(wanted.key, new Model)
+    val model = models.getOrElse(wanted.key, new Model)
     if (model.idle.nonEmpty) model.idle.pop()
     else {
       val net = open(wanted, if (wanted.share) model.all.headOption else None)
       model.all.add(net)
+      models(wanted.key) = model
       net
+    }
+  }
+
+  /** A net all of whose inputs have their rows on axis 0, and where its outputs have theirs. */
+  def takeForRows(wanted: OpenedNet): (Net, RowAxes) = synchronized {
+    val net = take(wanted)
+    val model = models(wanted.key)
+    try {
+      if (model.axes.isEmpty) model.axes = Some(RowAxes.of(net, wanted.outputs))
+      (net, model.axes.get)
+    } catch {
+      case e: Throwable =>
+        discard(wanted.key, net)
+        throw e
     }
   }
 
@@ -55,12 +71,15 @@ private[caffe] object NetPool {
 
   /** Instead of `give`, for a net that failed. */
   def discard(key: String, net: Net): Unit = synchronized {
-    models.get(key).foreach(_.all.remove(net))
+    models.get(key).foreach { model =>
+      model.all.remove(net)
+      if (model.all.isEmpty) models.remove(key)
+    }
     net.close()
   }
 
-  /** (nets, of which idle) of a model. */
-  def count(key: String): (Int, Int) = synchronized(models.get(key).fold((0, 0))(m => (m.all.size, m.idle.size)))
+  /** (nets, of which idle) of a model; None once it has none. */
+  def count(key: String): Option[(Int, Int)] = synchronized(models.get(key).map(m => (m.all.size, m.idle.size)))
 
   /** Frees nets that nobody used for so long. */
   def sweep(seconds: Long): Unit = synchronized {

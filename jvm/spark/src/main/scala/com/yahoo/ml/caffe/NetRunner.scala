@@ -18,9 +18,7 @@ private[caffe] final case class InferenceJob(
     model: String,
     /** The blobs that are read after each batch. */
     blobs: Seq[String],
-    perBatch: Set[String],
-    /** Of recurrent networks: the axis of each blob that counts rows, -1 where none does. Others: axis 0. */
-    batchAxes: Map[String, Int],
+    rowAxes: RowAxes,
     threads: Int,
     input: InferenceInput,
     engineOptions: Map[String, String],
@@ -36,20 +34,13 @@ private[caffe] final case class StoreInput(backend: String, folder: String) exte
 private[caffe] final case class RowInput(layers: Seq[String], name: String, batch: Int) extends InferenceInput
 
 /** The blobs of one batch: the values and the shape of each. */
-private[caffe] final class Batch(val keys: Array[String], columns: Map[String, (Array[Float], Array[Int])], job: InferenceJob) {
+private[caffe] final class Batch(val keys: Array[String], columns: Map[String, (Array[Float], Seq[Long])], job: InferenceJob) {
   def rows: Int = keys.length
 
-  /** A row's own values; one value for the whole batch stands for each of its rows. */
+  /** A row's own values; what a batch has once stands for each of its rows. */
   def values(blob: String, row: Int): Array[Float] = {
     val (all, shape) = columns(blob)
-    val axis = job.batchAxes.getOrElse(blob, 0)
-    if (job.perBatch(blob) || axis < 0 || all.length < rows || all.length % rows != 0) all
-    else {
-      val before = shape.take(axis).product // steps of time
-      val width = all.length / rows / before
-      if (before == 1) all.slice(row * width, (row + 1) * width)
-      else Array.tabulate(before)(t => (t * rows + row) * width).flatMap(at => all.slice(at, at + width))
-    }
+    job.rowAxes.values(blob, all, shape, rows, row)
   }
 }
 
@@ -82,7 +73,7 @@ private[caffe] final class NetRunner(job: InferenceJob, range: Option[(Long, Lon
 
   def outputNames: Seq[String] = net.use(_.outputNames.toSeq)
 
-  def shape(blob: String): Seq[Int] = net.use(_.shape(blob).toSeq.map(_.toInt))
+  def shapes(blobs: Seq[String]): RowAxes.Shapes = net.use(net => blobs.map(blob => blob -> net.shape(blob).toSeq).toMap)
 
   /** The batches that are left of a store's range, or of the rows fed last. */
   def batches: Iterator[Batch] = Iterator.continually(net.use(nextBatch(_))).takeWhile(_.isDefined).flatten
@@ -93,7 +84,7 @@ private[caffe] final class NetRunner(job: InferenceJob, range: Option[(Long, Lon
     else {
       val keys = net.recordKeys
       if (keys.length != rows) throw new CaffeException(s"${keys.length} record keys came with a batch of $rows")
-      Some(new Batch(keys, job.blobs.map(name => name -> ((net.read(name), net.shape(name).map(_.toInt)))).toMap, job))
+      Some(new Batch(keys, job.blobs.map(name => name -> ((net.read(name), net.shape(name).toSeq))).toMap, job))
     }
   }
 

@@ -94,17 +94,13 @@ private[caffe] object Nets {
   def storeLayers(net: NetParameter, state: NetState): Seq[LayerParameter] =
     net.getLayerList.asScala.toSeq.filter(layer => layer.getType == "Data" && included(layer, state))
 
-  /** Are there blobs whose first axis is time? */
-  def isRecurrent(net: NetParameter): Boolean = net.getLayerList.asScala.exists { layer =>
-    layer.getType == "LSTM" || layer.getType == "RNN" || layer.getCosDataParam.getTopList.asScala.exists(_.getTranspose)
-  }
-
-  /** The same network with one row more in each batch of rows. */
+  /** The same network with one record more in each batch. */
   def withLargerBatches(net: NetParameter): NetParameter = {
     val out = net.toBuilder
     for ((layer, i) <- net.getLayerList.asScala.zipWithIndex) layer.getType match {
       case "MemoryData" => out.getLayerBuilder(i).getMemoryDataParamBuilder.setBatchSize(batchSize(layer) + 1)
       case "CoSData" => out.getLayerBuilder(i).getCosDataParamBuilder.setBatchSize(batchSize(layer) + 1)
+      case "Data" => out.getLayerBuilder(i).getDataParamBuilder.setBatchSize(batchSize(layer) + 1)
       case _ =>
     }
     out.build()
@@ -181,11 +177,4 @@ private[caffe] object Nets {
   }
 
   def describe(layer: LayerParameter): String = s"layer ${layer.getName} (${layer.getType})"
-
-  /** Outputs that are one value, or one set of values, per batch whatever its size. */
-  def perBatchBlobs(net: NetParameter): Set[String] = net.getLayerList.asScala.flatMap { layer =>
-    if (layer.getType == "Accuracy") layer.getTopList.asScala
-    else if (layer.getType.endsWith("Loss")) layer.getTopList.asScala.take(1)
-    else Nil
-  }.toSet
 }

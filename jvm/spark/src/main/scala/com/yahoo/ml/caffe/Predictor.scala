@@ -17,8 +17,8 @@ private[caffe] final case class PredictJob(key: String, net: Array[Byte], inputs
 /** Answers rows, a batch at a time. One thread at a time. */
 private[caffe] final class Predictor(job: PredictJob, opened: OpenedNet, mean: Array[Byte]) extends AutoCloseable {
   private val readers = job.inputs.map(new InputReader(_, job.batch, mean))
-  private val net: Net =
-    try NetPool.take(opened)
+  private val (net: Net, axes: RowAxes) =
+    try NetPool.takeForRows(opened)
     catch {
       case e: Throwable =>
         readers.foreach(_.close())
@@ -47,9 +47,9 @@ private[caffe] final class Predictor(job: PredictJob, opened: OpenedNet, mean: A
     try {
       readers.foreach(r => net.setInput(r.input.blob, (rows +: r.input.shape).map(_.toLong).toArray, r.values))
       net.forward()
-      val blobs = job.outputs.map(name => (net.read(name), net.shape(name)))
+      val blobs = job.outputs.map(name => (name, net.read(name), net.shape(name).toSeq))
       (0 until rows).map { row =>
-        val values = blobs.map { case (all, shape) => Predictor.valuesOf(all, shape, rows, row) }
+        val values = blobs.map { case (name, all, shape) => axes.values(name, all, shape, rows, row) }
         val columns = values.map(v => if (job.vectors) Vectors.dense(v.map(_.toDouble)) else v.toSeq)
         if (job.prediction) columns :+ Predictor.decide(values.head) else columns
       }
@@ -82,14 +82,6 @@ private[caffe] object Predictor {
       }
     }
   }
-
-  /** A blob's values for one row. A blob without a row axis has its values for each row: a loss, an accuracy. */
-  private def valuesOf(all: Array[Float], shape: Array[Long], rows: Int, row: Int): Array[Float] =
-    if (shape.isEmpty || shape(0) % rows != 0) all
-    else {
-      val width = all.length / rows
-      all.slice(row * width, (row + 1) * width)
-    }
 
   /** The index of the largest value; a single value itself. */
   def decide(values: Array[Float]): Double =

@@ -66,6 +66,10 @@ class CaffeModelSuite extends SparkTest with BeforeAndAfterAll {
     Storage.delete(folder)
   }
 
+  /** A model file for networks that have learned nothing. */
+  private val nothing: Array[Byte] = caffe.Caffe.NetParameter.newBuilder()
+    .addLayer(caffe.Caffe.LayerParameter.newBuilder().setName("none").setType("Silence")).build().toByteArray
+
   private def lenet: CaffeModel =
     CaffeModel.fromCaffe(s"$folder/net.prototxt", s"file:$folder/lenet.caffemodel").setFeaturesCol("bytes")
       .setInputShapes(Array("data:1x28x28"))
@@ -252,12 +256,12 @@ class CaffeModelSuite extends SparkTest with BeforeAndAfterAll {
       NetPool.sweep(0)
       val model = lenet.setOutputs(Array("ip2")).setBatchSize(5)
       val key = s"${model.job(rows.schema).key}/1"
-      assert(NetPool.count(key) == (0, 0))
+      assert(NetPool.count(key).isEmpty)
       for (_ <- 1 to 3) assert(model.transform(rows.repartition(6)).count() == 360)
-      val (all, idle) = NetPool.count(key)
+      val (all, idle) = NetPool.count(key).get
       assert(all >= 1 && all <= 2 && idle == all)
       NetPool.sweep(0)
-      assert(NetPool.count(key) == (0, 0))
+      assert(NetPool.count(key).isEmpty)
     }
   }
 
@@ -288,6 +292,94 @@ class CaffeModelSuite extends SparkTest with BeforeAndAfterAll {
       assert(spark.sql(s"SELECT caffe_predict('file:$folder/forsql', CAST(NULL AS BINARY))").head().isNullAt(0))
       assert(message(spark.sql(s"SELECT caffe_predict('file:$folder/forsql', 'text')").collect()).contains("a network takes"))
     }
+  }
+
+  test("caffe_predict answers with the model that is there now, though the path is the same") {
+    within(120) {
+      val net = """layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 4 dim: 1 } } }
+        layer { name: "y" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 1 bias_term: false } }"""
+      def save(factor: Float): Unit = {
+        val weights = caffe.Caffe.NetParameter.newBuilder()
+        weights.addLayerBuilder().setName("y").setType("InnerProduct").addBlobsBuilder()
+          .setShape(caffe.Caffe.BlobShape.newBuilder().addDim(1).addDim(1)).addData(factor)
+        CaffeModel.fromCaffe(net, weights.build().toByteArray).write.overwrite().save(s"file:$folder/changing")
+      }
+      CaffeSQL.register(spark)
+      def inTasks: Set[Float] = spark.sql(s"SELECT caffe_predict('file:$folder/changing', cast(id % 1 + 1 AS float)) FROM range(0, 6, 1, 3)")
+        .collect().map(_.getSeq[Float](0).head).toSet
+      def onDriver: Float = spark.sql(s"SELECT caffe_predict('file:$folder/changing', 1.0)").head().getSeq[Float](0).head
+      for (factor <- Seq(2f, 3f, 5f)) {
+        save(factor)
+        assert(inTasks == Set(factor) && onDriver == factor)
+      }
+      Storage.delete(folder.resolve("changing"))
+      assert(message(inTasks).contains(s"model file:$folder/changing does not exist"))
+    }
+  }
+
+  test("each row gets its own values wherever the rows are, and whole what belongs to none, whatever the extents are") {
+    within(60) {
+      val net =
+        """layer { name: "in" type: "Input" top: "x" top: "y" input_param { shape { dim: 4 dim: 2 } shape { dim: 4 } } }
+          |layer { name: "w" type: "Parameter" top: "w" parameter_param { shape { dim: 4 dim: 2 } } }
+          |layer { name: "sum" type: "Reduction" bottom: "x" top: "sum" reduction_param { axis: 0 } }
+          |layer { name: "turned" type: "Permute" bottom: "x" top: "turned" permute_param { order: 1 order: 0 } }
+          |layer { name: "long" type: "Reshape" bottom: "x" top: "long" reshape_param { shape { dim: -1 } } }
+          |layer { name: "right" type: "Accuracy" bottom: "x" bottom: "y" top: "right" top: "each" }""".stripMargin
+      val weights = caffe.Caffe.NetParameter.newBuilder()
+      val learned = weights.addLayerBuilder().setName("w").setType("Parameter").addBlobsBuilder()
+      learned.setShape(caffe.Caffe.BlobShape.newBuilder().addDim(4).addDim(2))
+      for (i <- 0 until 8) learned.addData(i.toFloat)
+      val session = spark
+      import session.implicits._
+      def own(i: Int) = Seq(i.toFloat, 10f - i)
+      val frame = (0 until 7).map(i => (i, own(i).toArray, i % 2)).toDF("id", "x", "y").coalesce(1)
+      for (batch <- Seq(1, 2, 4, 8)) {
+        val model = CaffeModel.fromCaffe(net, weights.build().toByteArray).setInputs(Array("x=x", "y=y")).setBatchSize(batch)
+          .setOutputs(Array("w", "sum", "turned", "long", "right=accuracy", "each"))
+        for (row <- model.transform(frame).collect()) {
+          val i = row.getInt(0)
+          val together = (0 until 7).grouped(batch).find(_.contains(i)).get
+          def values(name: String) = row.getAs[scala.collection.Seq[Float]](name).toSeq
+          assert(values("w") == (0 until 8).map(_.toFloat) && values("sum") == Seq(together.map(own(_).sum).sum))
+          assert(values("turned") == own(i) && values("long") == own(i))
+          val right = together.map(k => k -> (if (own(k)(k % 2) > own(k)(1 - k % 2)) 1f else 0f)).toMap
+          assert(math.abs(values("accuracy").head - right.values.sum / together.length) < 1e-6)
+          val ofClass = Seq(0, 1).map(c => together.filter(_ % 2 == c).map(right))
+          assert(values("each").zip(ofClass).forall { case (v, of) => of.isEmpty || math.abs(v - of.sum / of.length) < 1e-6 })
+          assert(values("each").length == 2)
+        }
+      }
+    }
+  }
+
+  test("a network for one batch size alone is used with that one") {
+    within(60) {
+      val net =
+        """layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 4 dim: 2 } } }
+          |layer { name: "r" type: "Reshape" bottom: "x" top: "r" reshape_param { shape { dim: 4 dim: 2 dim: 1 } } }""".stripMargin
+      val session = spark
+      import session.implicits._
+      val frame = (0 until 8).map(i => (i, Array(i.toFloat, -i.toFloat))).toDF("id", "features").coalesce(1)
+      val model = CaffeModel.fromCaffe(net, nothing)
+      assert(model.transform(frame).collect().map(_.getSeq[Float](2).toSeq).toSeq == (0 until 8).map(i => Seq(i.toFloat, -i.toFloat)))
+      assert(message(model.transform(frame.limit(5)).collect()).contains("layer r (Reshape)"))
+    }
+  }
+
+  test("a net that cannot be opened leaves nothing behind, and is asked for anew") {
+    val net = NetSource.read("""layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 2 } } }
+      layer { name: "r" type: "ReLU" bottom: "x" top: "r" }""").net.toByteArray
+    def wanted(weights: => Array[Byte]) =
+      OpenedNet("NetPool test", net, Seq("r"), threads = 1, share = true, hdf5 = false, () => weights)
+    for (take <- Seq[OpenedNet => Any](NetPool.take, NetPool.takeForRows)) {
+      assert(intercept[java.io.IOException](take(wanted(throw new java.io.IOException("away")))).getMessage == "away")
+      assert(NetPool.count("NetPool test").isEmpty)
+    }
+    val (opened, axes) = NetPool.takeForRows(wanted(nothing))
+    assert(NetPool.count("NetPool test").contains((1, 0)) && axes == RowAxes(Map("r" -> RowAxis(0, 1))))
+    NetPool.discard("NetPool test", opened)
+    assert(NetPool.count("NetPool test").isEmpty)
   }
 
   test("a network of other inputs: deploy files, by message, old forms") {

@@ -64,12 +64,6 @@ class NetsSuite extends AnyFunSuite {
     assert(made.getLayer(1) == net(data("TEST")).getLayer(0))
   }
 
-  test("outputs of losses and accuracies are per batch") {
-    val n = net("""layer { type: "Accuracy" top: "acc" top: "per_class" } layer { type: "SoftmaxWithLoss" top: "loss" top: "p" }
-      layer { type: "InnerProduct" top: "ip" }""")
-    assert(Nets.perBatchBlobs(n) == Set("acc", "per_class", "loss"))
-  }
-
   test("file names in their forms") {
     assert(Storage.localName("file:/a/b").contains("/a/b") && Storage.localName("file:///a/b").contains("/a/b"))
     assert(Storage.localName("file:////a").contains("/a") && Storage.localName("file:a").contains("a"))

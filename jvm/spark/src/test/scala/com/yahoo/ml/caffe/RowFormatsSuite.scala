@@ -138,6 +138,29 @@ class RowFormatsSuite extends SparkTest {
     assert(short.contains("'r0'") && short.contains("3 numbers") && short.contains("expected 4"), short)
   }
 
+  test("what no row owns comes whole with each, whatever its extents; rows on another axis are found: by rows, by a store") {
+    val spark = session
+    import spark.implicits._
+    val more = """layer { name: "w" type: "Parameter" top: "w" parameter_param { shape { dim: 2 dim: 3 } } }
+      layer { name: "turned" type: "Permute" bottom: "data" top: "turned" permute_param { order: 1 order: 0 order: 2 order: 3 } }
+      layer { name: "size" type: "Reduction" bottom: "data" top: "size" reduction_param { operation: ASUM axis: 0 } }"""
+    val names = Seq("w", "data", "turned", "size")
+    val source = saved((1 to 5).map(i => (s"r$i", Array[Byte](i.toByte, 0), 0)).toDF("id", "data", "label"), "owned")
+    val found = blobs(memory(source, "channels: 2 height: 1 width: 1") + more, names)
+    assert(found.size == 5)
+    for (i <- 1 to 5) {
+      val sums = Seq(Set(i.toFloat), Set(i - 1f + i), Set(i + i + 1f)).flatten
+      assert(found(s"r$i").take(3) == Seq(Seq.fill(6)(0f), Seq(i, 0).map(_.toFloat), Seq(i, 0).map(_.toFloat)))
+      assert(found(s"r$i")(3).length == 1 && sums.contains(found(s"r$i")(3).head))
+    }
+    for (batch <- Seq(1, 2, 90, 1000)) {
+      val store = blobs(s"""layer { name: "d" type: "Data" top: "data" top: "label"
+        data_param { source: "$folder/digits_test_lmdb" backend: LMDB batch_size: $batch } }""" + more, names :+ "label", "-lmdb_partitions", "3")
+      assert(store.size == 360)
+      assert(store.values.forall(v => v.map(_.length) == Seq(6, 784, 784, 1, 1) && v(1) == v(2)))
+    }
+  }
+
   test("columns and rows that cannot be used are named") {
     val spark = session
     import spark.implicits._
