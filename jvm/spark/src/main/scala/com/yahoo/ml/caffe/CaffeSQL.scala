@@ -34,7 +34,7 @@ object CaffeSQL {
   /** A model as this JVM has read it once. `version` is another one as soon as a file changes. */
   private final class Loaded(path: String, val version: String, model: CaffeModel) {
     private val jobs = new ConcurrentHashMap[DataType, PredictJob]
-    private val idle = mutable.Map.empty[DataType, mutable.Stack[Predictor]]
+    private val idle = mutable.Map.empty[DataType, List[Predictor]]
     private var outdated = false
 
     def answer(input: Any): scala.collection.Seq[Float] = {
@@ -51,15 +51,20 @@ object CaffeSQL {
       answered.map(_.head.asInstanceOf[scala.collection.Seq[Float]]).orNull
     }
 
-    private def take(kind: DataType): Predictor =
-      idle.synchronized(idle.get(kind).filter(_.nonEmpty).map(_.pop())).getOrElse {
-        val job = jobs.computeIfAbsent(kind, k => one(k))
-        val cores = Option(TaskContext.get()).fold(1)(_.cpus())
-        new Predictor(job, job.opened(() => model.data, model.data.hdf5, cores), model.data.mean)
-      }
+    private def take(kind: DataType): Predictor = takeIdle(kind).getOrElse {
+      val job = jobs.computeIfAbsent(kind, k => one(k))
+      val cores = Option(TaskContext.get()).fold(1)(_.cpus())
+      new Predictor(job, job.opened(() => model.data, model.data.hdf5, cores), model.data.mean)
+    }
+
+    private def takeIdle(kind: DataType): Option[Predictor] = idle.synchronized {
+      val waiting = idle.getOrElse(kind, Nil)
+      idle(kind) = waiting.drop(1)
+      waiting.headOption
+    }
 
     private def give(kind: DataType, predictor: Predictor): Unit = idle.synchronized {
-      if (outdated) predictor.close() else idle.getOrElseUpdate(kind, mutable.Stack.empty[Predictor]).push(predictor)
+      if (outdated) predictor.close() else idle(kind) = predictor :: idle.getOrElse(kind, Nil)
     }
 
     /** There is a newer one: tasks that use this one may go on, and then it is freed. */
