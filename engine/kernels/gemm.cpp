@@ -3,6 +3,7 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include "core/error.h"
+#include "kernels/few_rows.h"
 #include "kernels/for_each.h"
 
 namespace caffe {
@@ -21,6 +22,7 @@ void gemm(Transpose trans_a, Transpose trans_b, int64_t m, int64_t n, int64_t k,
   if (k == 0) return scale(m * n, beta, c);
   const bool ta = trans_a == Transpose::kYes;
   const bool tb = trans_b == Transpose::kYes;
+  if (!ta && tb && few_rows(m, n, k)) return multiply_few_rows(m, n, k, alpha, a, b, beta, c);
   const dnnl_status_t status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, alpha, a,
                                           ta ? m : k, b, tb ? k : n, beta, c, n);
   CAFFE_REQUIRE_CODE(status == dnnl_success, ErrorCode::kInternal, "the product of matrices of ", m,

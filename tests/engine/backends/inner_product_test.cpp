@@ -1,4 +1,5 @@
 #include "engine/backends/small_net.h"
+#include "kernels/few_rows.h"
 
 namespace caffe::testing {
 namespace {
@@ -58,6 +59,19 @@ TEST(OnednnInnerProductNet, Refuses) {
   EXPECT_EQ(refusal(inner_product("num_output: 4"), {{"x", {2, 3}}}, {.dtype = DType::kF64}),
             "only float32");
   EXPECT_EQ(refusal(inner_product("num_output: 4"), {{"x", {0, 3}}}), "a blob is empty");
+}
+
+TEST(OnednnInnerProductNet, LeavesAFewRowsToPortableCodeWhereNothingGoesBack) {
+  const auto reason = [](const std::string& param, const Shape& x, bool backward) {
+    return refusal(inner_product(param), {{"x", x}}, {.phase = TEST, .backward = backward});
+  };
+  const std::string faster =
+      few_rows(5, 64, 600) ? "our own product of a few rows by plain weights is faster" : "";
+  EXPECT_EQ(reason("num_output: 64", {5, 600}, false), faster);
+  EXPECT_EQ(reason("num_output: 64", {5, 600}, true), "");
+  EXPECT_EQ(reason("num_output: 64", {1, 600}, false), "");
+  EXPECT_EQ(reason("num_output: 64", {100, 600}, false), "");
+  EXPECT_EQ(reason("num_output: 64 transpose: true", {5, 600}, false), "");
 }
 
 }  // namespace

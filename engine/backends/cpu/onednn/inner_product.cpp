@@ -1,6 +1,7 @@
 #include <optional>
 
 #include "backends/cpu/onednn/activation.h"
+#include "kernels/few_rows.h"
 
 namespace caffe::onednn {
 namespace {
@@ -19,6 +20,15 @@ Desc source_format(const Operation& operation) {
   return row_major({bottom.shape().count(0, axis), bottom.shape().count(axis)});
 }
 
+// oneDNN brings weights into an order of its own first, which does not pay for a few rows; with a
+// single one it takes them as they are.
+bool slower_than_portable(const Operation& operation) {
+  const auto& param = operation.param().inner_product_param();
+  if (operation.backward || !operation.fused.empty() || param.transpose()) return false;
+  const Dims dims = source_format(operation).get_dims();
+  return dims[0] > 1 && few_rows(dims[0], param.num_output(), dims[1]);
+}
+
 class InnerProduct : public DnnlImplementation {
  public:
   explicit InnerProduct(const Operation& operation)
@@ -33,6 +43,8 @@ class InnerProduct : public DnnlImplementation {
         forward_pd_(cpu_engine(), forward_kind(operation), source_, weights_, bias_, destination_,
                     attributes(activation_)),
         forward_(forward_pd_) {
+    if (slower_than_portable(operation))
+      throw Refusal{"our own product of a few rows by plain weights is faster"};
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
     details_ = describe(forward_pd_, source_, destination_, suffix(activation_));
     forward_.bind(DNNL_ARG_SRC, source_, operation.bottom[0]->data(), Access::kRead);
