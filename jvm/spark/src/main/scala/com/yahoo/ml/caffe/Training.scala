@@ -7,6 +7,7 @@ import java.util.concurrent.{Callable, ExecutionException, Executors, Future, Ti
 import caffe.Caffe.SolverParameter
 import com.yahoo.ml.caffe.engine.{Progress, Solver}
 import org.apache.hadoop.fs.Path
+import org.slf4j.LoggerFactory
 
 import scala.collection.mutable
 import scala.util.control.NonFatal
@@ -36,6 +37,14 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
   private var saved = System.nanoTime()
   private var totals, atPoint = Totals(0, 0, 0, 0)
   stopping.foreach(rule => rounds.foreach(round => rule.judge(round.outputs)))
+
+  /** For this worker's log, in the words of Caffe's, which its users' scripts look for. */
+  private def log(line: String): Unit = Training.log.info(s"$where: $line")
+
+  private def tell(line: String): Unit = {
+    log(line)
+    progress.send(line)
+  }
 
   def run(): WorkerReport = {
     val uploads = new Uploads
@@ -95,6 +104,7 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
       (totals.communicationSeconds - atPoint.communicationSeconds) / since)
     atPoint = totals
     TrainingMetrics.current = Some(point)
+    log(s"Iteration ${done.iteration}, loss = ${Training.short(done.smoothedLoss)}, lr = ${Training.short(done.learningRate)}")
     if (first) {
       points += point
       val left = (System.nanoTime() - started) / 1e9 / (done.iteration - begin) * (end - done.iteration)
@@ -114,7 +124,7 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
     val verdict = stopping.flatMap(rule => all.headOption.map(rule.judge))
     if (first && verdict.contains(StoppingRule.Better)) solver.snapshot(bestModel.toString, null, null)
     val stop = verdict.contains(StoppingRule.Stop)
-    if (stop && first) progress.send(s"Iteration $iteration, stopping early: ${stopping.get}")
+    if (stop && first) tell(s"Iteration $iteration, stopping early: ${stopping.get}")
     !stop
   }
 
@@ -124,9 +134,9 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
       rounds += round
       progress.send(Training.RoundMark + round.line)
     }
-    progress.send(s"Iteration $iteration, Testing net (#$net)")
+    tell(s"Iteration $iteration, Testing net (#$net)")
     val values = named.flatMap { case (name, floats) => floats.map(name -> _) }
-    for (((name, value), i) <- values.zipWithIndex) progress.send(s"    Test net output #$i: $name = ${Training.short(value)}")
+    for (((name, value), i) <- values.zipWithIndex) tell(s"    Test net output #$i: $name = ${Training.short(value)}")
   }
 
   private def save(iteration: Long, uploads: Uploads): Unit = {
@@ -149,6 +159,7 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
       }
       storage.writeText(manifest(iteration, finished = false, described, roundsSoFar).text, base.suffix(Manifest.Suffix))
       files.foreach(Files.delete)
+      log(s"Snapshotting to ${described.map(file => new Path(base.getParent, file.name)).mkString(", ")}")
       progress.send(RunLog.Saved + iteration)
     }
   }
@@ -162,7 +173,7 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
       catch {
         case NonFatal(e) =>
           localFiles(name).foreach(Files.deleteIfExists(_))
-          progress.send(s"The checkpoint of iteration $iteration could not be written, training goes on: " +
+          tell(s"The checkpoint of iteration $iteration could not be written, training goes on: " +
             Failures.describe(e))
       }
     tolerated {
@@ -212,7 +223,7 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
       checkpoints.delete()
       storage.removeTemporary(new Path(job.model).getParent)
     } catch {
-      case NonFatal(e) => progress.send(s"Checkpoints beside ${job.model} could not be removed: ${Failures.describe(e)}")
+      case NonFatal(e) => tell(s"Checkpoints beside ${job.model} could not be removed: ${Failures.describe(e)}")
     }
 
   private def manifest(iteration: Long, finished: Boolean, files: Seq[ManifestFile], rounds: Seq[Round]): Manifest = {
@@ -248,6 +259,7 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
 }
 
 private[caffe] object Training {
+  private val log = LoggerFactory.getLogger(classOf[Training])
   /** Iterations after which a worker looks up from native code at the latest. */
   private val LongestStep = 1000L
   /** In front of a validation round, among the lines of a ProgressChannel. */

@@ -1,10 +1,17 @@
 package com.yahoo.ml.caffe
 
 import java.nio.file.{Files, Path}
+import java.util.concurrent.ConcurrentLinkedQueue
 
+import org.apache.logging.log4j.core.appender.AbstractAppender
+import org.apache.logging.log4j.core.config.Property
+import org.apache.logging.log4j.core.{LogEvent, Logger}
+import org.apache.logging.log4j.{Level, LogManager}
 import org.apache.spark.SparkContext
 import org.apache.spark.ml.classification.LogisticRegressionModel
 import org.apache.spark.sql.SparkSession
+
+import scala.jdk.CollectionConverters._
 
 /** Two workers in one JVM. */
 class PipelineSuite extends SparkTest {
@@ -102,6 +109,40 @@ class PipelineSuite extends SparkTest {
         def source(training: Boolean) = DataSource.getSource(conf, training).asInstanceOf[DataSource[Any, Any]]
         val first = new CaffeOnSpark(sc).trainWithValidation(source(true), source(false)).head()
         assert(first.getSeq[Float](0).head > 0.9)
+      }
+    }
+  }
+
+  /** What a logger says meanwhile. */
+  private def logged(name: String)(body: => Any): Seq[String] = {
+    val lines = new ConcurrentLinkedQueue[String]
+    val appender = new AbstractAppender("lines", null, null, false, Property.EMPTY_ARRAY) {
+      override def append(event: LogEvent): Unit = lines.add(event.getMessage.getFormattedMessage)
+    }
+    appender.start()
+    val logger = LogManager.getLogger(name).asInstanceOf[Logger]
+    logger.addAppender(appender)
+    logger.setLevel(Level.INFO)
+    try body
+    finally {
+      logger.removeAppender(appender)
+      logger.setLevel(Level.WARN)
+    }
+    lines.asScala.toSeq
+  }
+
+  test("lines of workers' logs name rank and host, and say what scripts for Caffe's logs look for") {
+    local { session =>
+      scratch { folder =>
+        val lines = logged(classOf[Training].getName) {
+          train(session.sparkContext, solver(folder, 20, "display: 10 snapshot: 20 snapshot_prefix: \"l\""), folder.resolve("m"))
+        }
+        val loss = raw"Iteration (\d+), loss = ([\.\d]+), lr = 0.01$$".r.unanchored
+        for (rank <- 0 until 2) {
+          val own = lines.filter(_.startsWith(s"worker $rank on host ${Storage.host}: "))
+          assert(own.collect { case loss(iteration, _) => iteration } == Seq("10", "20"), lines)
+        }
+        assert(lines.exists(_.startsWith(s"worker 0 on host ${Storage.host}: Snapshotting to file:$folder/l_iter_20.caffemodel, ")), lines)
       }
     }
   }
