@@ -83,9 +83,11 @@ class Split : public DnnlImplementation {
         return;
       }
       const float* b = dy_[1];
+#pragma omp simd
       for (int64_t i = begin; i < end; ++i) dx[i] = a[i] + b[i];
       for (size_t k = 2; k < n; ++k) {
         const float* c = dy_[k];
+#pragma omp simd
         for (int64_t i = begin; i < end; ++i) dx[i] += c[i];
       }
     });
