@@ -55,7 +55,8 @@ private[tools] object Tool {
     new ImageReader(new Storage(sc.hadoopConfiguration).resolve(required(conf.imageRoot, "-imageRoot")).toString,
       new HadoopSettings(sc.hadoopConfiguration))
 
-  final class ImageReader(root: String, hadoop: HadoopSettings) extends Serializable {
+  // Java's Serializable, not Scala 2.12's: a program must load with another Scala to say so (CaffeOnSpark.scala).
+  final class ImageReader(root: String, hadoop: HadoopSettings) extends java.io.Serializable {
     def read(name: String): Array[Byte] = {
       val path = new Path(root, name)
       try hadoop.storage.readBytes(path)
