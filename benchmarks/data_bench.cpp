@@ -2,7 +2,8 @@
 //   lenet_batch  raw 1 x 28 x 28 records of an LMDB, scaled, in batches of 64, against memcpy of a
 //                batch; with the processor time per image
 //   jpeg_crop    256 x 256 JPEG records, mean image, crop to 227 and mirror, in batches of 32,
-//                against a loop that only decodes the same records
+//                against a loop that only decodes the same records, and one that besides only
+//                writes as many floats
 // Times are processor times. Both sides are run in turn, `rounds` times; the medians are reported.
 // Prints one JSON object.
 //
@@ -149,8 +150,9 @@ void jpeg_crop(const std::string& folder, int rounds) {
   const auto source = open_records("LMDB", folder + "/jpeg");
   const auto transformer = std::make_shared<Transformer>(param, TRAIN, 1, "data");
   const int batches = 8;
-  std::vector<double> load, decode;
+  std::vector<double> load, decode, write;
   Image image;
+  std::vector<float> floats(32 * 3 * 227 * 227);
   for (int round = 0; round < rounds; ++round) {
     Batch batch;
     {
@@ -166,11 +168,19 @@ void jpeg_crop(const std::string& folder, int rounds) {
         decode_image(record.data, ColorMode::kUnchanged, image);
       }
     }));
+    write.push_back(seconds([&] {
+      for (int k = 0; k < batches; ++k) {
+        std::memset(floats.data(), k, floats.size() * sizeof(float));
+        asm volatile("" : : "r"(floats.data()) : "memory");
+      }
+    }));
   }
   const int images = batches * 32;
   std::cout << "  \"jpeg_crop\": {\"us_per_image\": " << median(load) / images * 1e6
             << ", \"decode_us\": " << median(decode) / images * 1e6
-            << ", \"ratio_to_decode\": " << median(load) / median(decode) << "}\n";
+            << ", \"write_us\": " << median(write) / images * 1e6
+            << ", \"ratio_to_decode\": " << median(load) / median(decode)
+            << ", \"ratio_to_both\": " << median(load) / (median(decode) + median(write)) << "}\n";
 }
 
 }  // namespace
