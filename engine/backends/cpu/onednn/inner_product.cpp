@@ -10,6 +10,14 @@ using Forward = dnnl::inner_product_forward::primitive_desc;
 using BackwardData = dnnl::inner_product_backward_data::primitive_desc;
 using BackwardWeights = dnnl::inner_product_backward_weights::primitive_desc;
 
+// oneDNN brings weights into an order of its own first, which does not pay for a few rows; with a
+// single one it takes them as they are.
+bool slower_than_portable(const Operation& operation, int64_t rows, int64_t inputs) {
+  const auto& param = operation.param().inner_product_param();
+  return !operation.backward && operation.fused.empty() && !param.transpose() && rows > 1 &&
+         few_rows(rows, param.num_output(), inputs);
+}
+
 // The bottom as a plain matrix. oneDNN's matrix kernels are as fast on it as on blocked images, and
 // all three passes then use the weights as they are; reordering a batch costs less than reordering
 // weights.
@@ -17,16 +25,10 @@ Desc source_format(const Operation& operation) {
   const Blob& bottom = *operation.bottom[0];
   if (&bottom.data() == &operation.top[0]->data()) throw Refusal{"cannot work in place"};
   const int axis = bottom.shape().canonical_axis(operation.param().inner_product_param().axis());
-  return row_major({bottom.shape().count(0, axis), bottom.shape().count(axis)});
-}
-
-// oneDNN brings weights into an order of its own first, which does not pay for a few rows; with a
-// single one it takes them as they are.
-bool slower_than_portable(const Operation& operation) {
-  const auto& param = operation.param().inner_product_param();
-  if (operation.backward || !operation.fused.empty() || param.transpose()) return false;
-  const Dims dims = source_format(operation).get_dims();
-  return dims[0] > 1 && few_rows(dims[0], param.num_output(), dims[1]);
+  const int64_t rows = bottom.shape().count(0, axis), inputs = bottom.shape().count(axis);
+  if (slower_than_portable(operation, rows, inputs))
+    throw Refusal{"our own product of a few rows by plain weights is faster"};
+  return row_major({rows, inputs});
 }
 
 class InnerProduct : public DnnlImplementation {
@@ -43,8 +45,6 @@ class InnerProduct : public DnnlImplementation {
         forward_pd_(cpu_engine(), forward_kind(operation), source_, weights_, bias_, destination_,
                     attributes(activation_)),
         forward_(forward_pd_) {
-    if (slower_than_portable(operation))
-      throw Refusal{"our own product of a few rows by plain weights is faster"};
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
     details_ = describe(forward_pd_, source_, destination_, suffix(activation_));
     forward_.bind(DNNL_ARG_SRC, source_, operation.bottom[0]->data(), Access::kRead);
