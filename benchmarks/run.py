@@ -2,8 +2,8 @@
 
 Without --peers: the training step of small nets against prototype_bench.cpp, which calls oneDNN by hand; results go to
 results/training_step.json. With --peers: training and inference of six nets against PyTorch (torch_peer.py: eager,
-channels_last, torch.compile) and ONNX Runtime, of which the best counts, and data_bench.cpp; results go to
-results/peers.json. Memory and start are compared with the peer that needs least.
+channels_last, torch.compile) and ONNX Runtime (which has no bf16 here), of which the best counts, and data_bench.cpp;
+results go to results/peers.json. Memory and start are compared with the peer that needs least.
 
 All sides are run in turn, several rounds in one go, because only ratios of interleaved runs mean anything on a machine
 that others use too. The result holds medians over all steps; a ratio is the median over the rounds of (engine's median
@@ -121,22 +121,23 @@ def compare_with_reference(programs, arguments):
 
 
 def peer_work(arguments):
-    """(net, what, batch, steps) to compare."""
+    """(net, what, precision, batch, steps) to compare."""
     for net in arguments.nets or PEER_NETS:
         train, infer = PEER_NETS[net]
-        if "training" in arguments.work:
-            yield net, "training", None, arguments.steps or train
-        for batch in (1, 16) if "inference" in arguments.work else ():
-            yield net, "inference", batch, arguments.steps or infer
+        for precision in arguments.precision:
+            if "training" in arguments.work:
+                yield net, "training", precision, None, arguments.steps or train
+            for batch in (1, 16) if "inference" in arguments.work else ():
+                yield net, "inference", precision, batch, arguments.steps or infer
 
 
-def peer_sides(programs, net, steps, batch, threads, arguments):
+def peer_sides(programs, net, precision, steps, batch, threads, arguments):
     """The engine and its peers: commands by name."""
-    rest = ["--inference", "--batch", batch] if batch else []
+    rest = (["--inference", "--batch", batch] if batch else []) + (["--bf16"] if precision == "bf16" else [])
     sides = {"engine": [programs / "step_bench", HERE / "nets" / f"{net}.prototxt", steps, *rest]}
     for variant in arguments.variants:
         if variant == "onnxruntime":
-            if batch:
+            if batch and precision == "f32":
                 file = onnx_file(net, batch, arguments)
                 sides[variant] = [arguments.python, HERE / "onnx_peer.py", file, steps, threads]
         elif variant != "channels_last" or net != "caption":
@@ -158,8 +159,9 @@ def onnx_file(net, batch, arguments):
 class PeerRow:
     """One net, kind of work and number of threads, with all runs of all sides."""
 
-    def __init__(self, net, work, batch, threads, sides):
+    def __init__(self, net, work, precision, batch, threads, sides):
         self.net, self.work, self.batch, self.threads, self.sides = net, work, batch, threads, sides
+        self.precision = precision
         self.runs = {}
 
     def run_round(self, number):
@@ -176,7 +178,8 @@ class PeerRow:
 
     def result(self):
         best = self.best()
-        result = {"net": self.net, "work": self.work, "batch": self.batch, "threads": self.threads}
+        result = {"net": self.net, "work": self.work, "precision": self.precision, "batch": self.batch}
+        result["threads"] = self.threads
         result.update(best_peer=best, rounds=len(self.runs["engine"]), **compare(self.runs, best))
         for key in ("peak_mb", "start_ms"):
             result[key] = {side: statistics.median(run[key] for run in each) for side, each in self.runs.items()}
@@ -189,34 +192,35 @@ class PeerRow:
 def compare_with_peers(programs, arguments):
     """Rounds over all rows, until as many are done as asked for, or the time is over; at least one."""
     rows = []
-    for net, work, batch, steps in peer_work(arguments):
+    for net, work, precision, batch, steps in peer_work(arguments):
         for threads in arguments.threads:
-            rows.append(PeerRow(net, work, batch, threads, peer_sides(programs, net, steps, batch, threads, arguments)))
+            sides = peer_sides(programs, net, precision, steps, batch, threads, arguments)
+            rows.append(PeerRow(net, work, precision, batch, threads, sides))
     end = time.monotonic() + 60 * arguments.minutes if arguments.minutes else math.inf
     for number in range(arguments.rounds or (1000 if arguments.minutes else 3)):
         for row in rows:
             if row.runs and time.monotonic() > end:
                 continue
             row.run_round(number)
-            print(f"round {number + 1}: {row.net} {row.work} {row.batch or ''} threads {row.threads}", flush=True)
+            what = f"{row.net} {row.work} {row.precision} {row.batch or ''}"
+            print(f"round {number + 1}: {what} threads {row.threads}", flush=True)
         if time.monotonic() > end:
             break
     results = [row.result() for row in rows]
-    print("net            work          threads  engine ms   best peer        ms  ratio  cpu ratio  memory  start")
+    print("net            work               threads  engine ms   best peer        ms  ratio  cpu ratio  memory  start")
     for result in results:
         median, best = result["median_ms"], result["best_peer"]
-        work = result["work"] + (f" {result['batch']}" if result["batch"] else "")
+        work = f"{result['work']} {result['precision']} {result['batch'] or ''}"
         print(
-            f"{result['net']:14} {work:13} {result['threads']:7} {median['engine']:10.2f}"
+            f"{result['net']:14} {work:18} {result['threads']:7} {median['engine']:10.2f}"
             f"   {best:13} {median[best]:6.1f} {result['ratio']:6.3f} {result['cpu_ratio']:10.3f}"
             f" {result['peak_mb_ratio']:7.3f} {result['start_ms_ratio']:6.3f}"
         )
-    for work in arguments.work:
+    for kind in sorted({(result["work"], result["precision"], result["threads"]) for result in results}):
         for key in ("ratio", "cpu_ratio", "peak_mb_ratio", "start_ms_ratio"):
-            values = [result[key] for result in results if result["work"] == work]
-            if values:
-                mean = math.exp(statistics.fmean(map(math.log, values)))
-                print(f"{work}: {key}: geometric mean {mean:.3f}, worst {max(values):.3f}")
+            values = [row[key] for row in results if (row["work"], row["precision"], row["threads"]) == kind]
+            mean = math.exp(statistics.fmean(map(math.log, values)))
+            print(f"{kind[0]} {kind[1]}, threads {kind[2]}: {key}: geometric mean {mean:.3f}, worst {max(values):.3f}")
     return results
 
 
@@ -240,6 +244,7 @@ def parse():
     parser.add_argument("--build", help="CMake build folder; default: build/release")
     parser.add_argument("--nets", nargs="+", choices=PEER_NETS)
     parser.add_argument("--work", nargs="+", choices=("training", "inference"), default=("training", "inference"))
+    parser.add_argument("--precision", nargs="+", choices=("f32", "bf16"), default=("f32",), help="with --peers")
     parser.add_argument("--variants", nargs="+", default=PEERS, choices=PEERS, help="that compete")
     parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, os.cpu_count()}))
     parser.add_argument("--rounds", type=int)

@@ -1,7 +1,7 @@
 // Time of a training step (forward, backward, SGD update) or of an inference (forward alone) of a
 // net with Input layers, on random data.
 //
-// usage: step_bench NET.prototxt STEPS [--inference] [--batch N] [--layers]
+// usage: step_bench NET.prototxt STEPS [--inference] [--bf16] [--batch N] [--layers]
 //
 // Prints `ready` when the first step is done, then one JSON object: wall and processor milliseconds
 // of each step, and the process's peak resident memory; with --layers also each layer's share and
@@ -30,6 +30,7 @@ struct Arguments {
   std::string net;
   int steps = 0;
   bool inference = false;
+  Precision precision = Precision::kF32;
   int batch = 0;  // 0: the prototxt's
   bool layers = false;
 };
@@ -83,7 +84,7 @@ void print_layers(Net& net, const std::vector<Net::LayerTime>& times, int steps)
   }
 }
 
-std::unique_ptr<Solver> make_solver(const NetParameter& net) {
+std::unique_ptr<Solver> make_solver(const NetParameter& net, Precision precision) {
   SolverParameter param;
   *param.mutable_net_param() = net;
   param.set_base_lr(0.001f);
@@ -95,14 +96,16 @@ std::unique_ptr<Solver> make_solver(const NetParameter& net) {
   param.set_solver_mode(SolverParameter_SolverMode_CPU);
   SolverOptions options;
   options.observed = std::vector<std::string>();
+  options.precision = precision;
   return std::make_unique<Solver>(param, options);
 }
 
-std::unique_ptr<Net> make_net(const NetParameter& param) {
+std::unique_ptr<Net> make_net(const NetParameter& param, Precision precision) {
   NetOptions options;
   options.phase = TEST;
   options.observed = std::vector<std::string>();
   options.forward_only = true;
+  options.precision = precision;
   return std::make_unique<Net>(param, options);
 }
 
@@ -134,23 +137,25 @@ void run(const Arguments& arguments) {
   NetParameter net = read_net(arguments.net);
   if (arguments.batch > 0) set_batch(arguments.batch, &net);
   if (arguments.inference) {
-    const std::unique_ptr<Net> inference = make_net(net);
+    const std::unique_ptr<Net> inference = make_net(net, arguments.precision);
     measure(arguments, *inference, [&] { inference->forward(); });
   } else {
-    const std::unique_ptr<Solver> solver = make_solver(net);
+    const std::unique_ptr<Solver> solver = make_solver(net, arguments.precision);
     measure(arguments, solver->net(), [&] { solver->train_iteration(); });
   }
 }
 
 Arguments parse(const std::vector<std::string>& words) {
   CAFFE_REQUIRE(words.size() >= 2,
-                "usage: step_bench NET.prototxt STEPS [--inference] [--batch N] [--layers]");
+                "usage: step_bench NET.prototxt STEPS [--inference] [--bf16] [--batch N] [--layers]");
   Arguments arguments;
   arguments.net = words[0];
   arguments.steps = std::stoi(words[1]);
   for (size_t i = 2; i < words.size(); ++i) {
     if (words[i] == "--inference") {
       arguments.inference = true;
+    } else if (words[i] == "--bf16") {
+      arguments.precision = Precision::kBF16;
     } else if (words[i] == "--layers") {
       arguments.layers = true;
     } else if (words[i] == "--batch" && i + 1 < words.size()) {

@@ -1,9 +1,10 @@
 """PyTorch's side of run.py --peers: the nets of nets/*.prototxt, with the same data, optimiser and threads.
 
-usage: torch_peer.py NET STEPS VARIANT THREADS [--inference] [--batch N]      VARIANT: eager, channels_last, compile
+usage: torch_peer.py NET STEPS VARIANT THREADS [--inference] [--bf16] [--batch N]      VARIANT: eager, channels_last, compile
        torch_peer.py NET 0 export 1 --batch N --output FILE.onnx
 
-With `export` it writes the net for onnx_peer.py.
+With --bf16 training runs under autocast, and a net for inference is converted whole. With `export` it writes the net for
+onnx_peer.py.
 """
 
 import argparse
@@ -174,11 +175,14 @@ def export(net, batch, path):
     torch.onnx.export(model.eval(), (data,), path, dynamo=True)
 
 
-def make_step(net, variant, batch, inference):
+def make_step(net, variant, batch, inference, bf16):
     model, data, labels = make_model(net, batch)
     if variant == "channels_last":
         model = model.to(memory_format=torch.channels_last)
         data = data.to(memory_format=torch.channels_last)
+    if inference and bf16:
+        model = model.to(torch.bfloat16)
+        data = data.to(torch.bfloat16) if data.is_floating_point() else data
     run = torch.compile(model) if variant == "compile" else model
     if inference:
         model.eval()
@@ -192,7 +196,9 @@ def make_step(net, variant, batch, inference):
 
     def train():
         optimiser.zero_grad(set_to_none=True)
-        loss_of(run(data), labels).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = loss_of(run(data), labels)
+        loss.backward()
         optimiser.step()
 
     return train
@@ -205,6 +211,7 @@ def main():
     parser.add_argument("variant", choices=("eager", "channels_last", "compile", "export"))
     parser.add_argument("threads", type=int)
     parser.add_argument("--inference", action="store_true")
+    parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--output", help="of export")
     arguments = parser.parse_args()
@@ -212,7 +219,7 @@ def main():
     batch = arguments.batch or NETS[arguments.net][1]
     if arguments.variant == "export":
         return export(arguments.net, batch, arguments.output)
-    step = make_step(arguments.net, arguments.variant, batch, arguments.inference)
+    step = make_step(arguments.net, arguments.variant, batch, arguments.inference, arguments.bf16)
     measure(step, arguments.steps, f"PyTorch {torch.__version__}")
 
 

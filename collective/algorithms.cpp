@@ -6,7 +6,6 @@
 #include <span>
 #include <utility>
 
-#include "collective/bf16.h"
 #include "core/clones.h"
 
 namespace caffe {
@@ -79,7 +78,7 @@ class Bf16Wire {
     outgoing_ = work.packed.data();
     incoming_ = outgoing_ + kWindow * kPieceFloats;
   }
-  static constexpr size_t kBytes = sizeof(uint16_t);
+  static constexpr size_t kBytes = sizeof(BF16);
   // The owner of a finished sum must hold it as the others will.
   static void finish(float* sum, size_t size) { round_to_bf16(sum, size); }
 
@@ -98,11 +97,9 @@ class Bf16Wire {
   }
 
  private:
-  static uint16_t* slot(uint16_t* base, size_t step) {
-    return base + step % kWindow * kPieceFloats;
-  }
-  uint16_t* outgoing_;
-  uint16_t* incoming_;
+  static BF16* slot(BF16* base, size_t step) { return base + step % kWindow * kPieceFloats; }
+  BF16* outgoing_;
+  BF16* incoming_;
   size_t summing_;
 };
 

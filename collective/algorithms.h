@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "collective/bf16.h"
 #include "collective/communicator.h"
 #include "collective/conversation.h"
 
@@ -22,7 +23,7 @@ struct Workspace {
   std::array<Request, kWindow> sends;
   std::array<Request, kWindow> receives;
   std::vector<float> scratch = std::vector<float>(kWindow * kPieceFloats);
-  std::vector<uint16_t> packed;  // what is sent in another form; made when first needed
+  std::vector<BF16> packed;  // what is sent in another form; made when first needed
   std::vector<int> ring;         // the ranks in the order in which the ring goes round
   int place = 0;                 // of this rank in it
 };

@@ -96,6 +96,13 @@ int Buffer::current() const {
   return 0;
 }
 
+int Buffer::master() const {
+  for (size_t i = 1; i < slots_.size(); ++i) {
+    if (slots_[i].layout->exact()) return static_cast<int>(i);
+  }
+  return 0;
+}
+
 const void* Buffer::read(int index) {
   Slot& slot = slots_[static_cast<size_t>(index)];
   if (!slot.valid) [[unlikely]] {
@@ -241,25 +248,36 @@ void Buffer::refresh(Slot& slot) {
     slot.valid = true;
     return;
   }
-  for (const Slot& other : slots_) {
-    if (!other.valid || !other.layout || !slot.layout) continue;
-    if (slot.layout->convert_from(*other.layout, other.data, slot.data)) {
-      slot.valid = true;
-      return;
-    }
-  }
   Slot& plain = slots_[0];
+  slot.valid = refresh_directly(slot, true) || (!plain.valid && refresh_directly(slot, false));
+  if (slot.valid) return;
   if (!plain.valid) {
-    const auto source =
-        std::find_if(slots_.begin(), slots_.end(), [](const Slot& s) { return s.valid; });
-    CAFFE_REQUIRE_CODE(source != slots_.end(), ErrorCode::kInternal, "a buffer of ", count_,
-                       " elements is read after its content was given up");
+    const Slot& source = source_of_plain();
     if (plain.data == nullptr) allocate(plain);
-    source->layout->to_plain(source->data, plain.data);
+    source.layout->to_plain(source.data, plain.data);
     plain.valid = true;
   }
   if (slot.layout) slot.layout->from_plain(plain.data, slot.data);
   slot.valid = true;
+}
+
+// Without the detour over plain.
+bool Buffer::refresh_directly(Slot& slot, bool exact) const {
+  return slot.layout && std::any_of(slots_.begin(), slots_.end(), [&](const Slot& other) {
+           return other.valid && other.layout && other.layout->exact() == exact &&
+                  slot.layout->convert_from(*other.layout, other.data, slot.data);
+         });
+}
+
+const Buffer::Slot& Buffer::source_of_plain() const {
+  const Slot* source = nullptr;
+  for (const Slot& slot : slots_) {
+    if (slot.valid && (source == nullptr || (slot.layout->exact() && !source->layout->exact())))
+      source = &slot;
+  }
+  CAFFE_REQUIRE_CODE(source != nullptr, ErrorCode::kInternal, "a buffer of ", count_,
+                     " elements is read after its content was given up");
+  return *source;
 }
 
 }  // namespace caffe

@@ -29,6 +29,8 @@ class Layout {
   virtual size_t bytes() const = 0;
   virtual std::string name() const = 0;  // as the plan prints it: "aBcd16b"
   virtual bool same(const Layout& other) const = 0;
+  // Whether it holds the numbers as they are; else rounded.
+  virtual bool exact() const { return true; }
   virtual void to_plain(const void* source, void* plain) const = 0;
   virtual void from_plain(const void* plain, void* destination) const = 0;
   // Converts from another layout without the detour over plain; false where that is not possible.
@@ -57,7 +59,7 @@ class Storage {
 // An array of numbers that may be held in several layouts ("representations") at once, and knows
 // which of them are up to date. Representation 0 is plain row-major; others are added while a net
 // is planned and addressed by index, so that a training step does no look-ups. Reading a stale
-// representation converts it. A fresh buffer is zero.
+// representation converts it, from one that is exact if there is such. A fresh buffer is zero.
 //
 // A view handed out to foreign code (numpy) pins the buffer: while any pin lives, plain is the
 // authority. A net calls begin_pass and end_pass around its work, which takes over what the holder
@@ -88,6 +90,9 @@ class Buffer {
 
   // The representation that the net's plan wants first; plain if it wants none.
   int preferred() const { return slots_.size() > 1 ? 1 : 0; }
+  // The first that the plan wants and that rounds nothing; plain if there is none. In it lie weights
+  // that are learned.
+  int master() const;
 
   const void* read(int index = 0);  // up-to-date content
   void* write(
@@ -152,6 +157,8 @@ class Buffer {
   size_t bytes_needed(const Slot& slot) const;
   void allocate(Slot& slot);
   void refresh(Slot& slot);
+  bool refresh_directly(Slot& slot, bool exact) const;
+  const Slot& source_of_plain() const;
   void invalidate_others(int index);
 
   DType type_;

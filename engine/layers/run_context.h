@@ -26,10 +26,16 @@ struct DataOptions {
   int threads = 1;  // that decode and transform, beside the compute threads
 };
 
+// What a net of float32 computes in. With kBF16 activations, their gradients and the weights that
+// are multiplied are rounded to bfloat16 wherever that is faster; parameters, their gradients and
+// history, statistics and losses stay float32.
+enum class Precision { kF32, kBF16 };
+
 // What a net shares with all its layers.
 struct RunContext {
   Phase phase = TEST;
   DType dtype = DType::kF32;
+  Precision precision = Precision::kF32;
   uint64_t seed = 0;  // of fillers, dropout masks, crops, mirrors
   int rank = 0;
   int world = 1;

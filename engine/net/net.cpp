@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "backends/cpu/precision.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/memory.h"
@@ -51,6 +52,12 @@ Net::Net(const NetParameter& param, const NetOptions& options)
   forward_only_ = options.forward_only;
   context_.phase = options.phase;
   context_.dtype = options.dtype;
+  context_.precision = options.precision;
+  CAFFE_REQUIRE(supports(options.precision),
+                "this processor does not compute in bf16 (AVX-512 is needed): leave precision out, ",
+                "or take a machine that does");
+  CAFFE_REQUIRE(options.precision == Precision::kF32 || options.dtype == DType::kF32,
+                "precision bf16 is for nets of float32, not of double precision");
   context_.seed = options.seed;
   context_.rank = options.rank;
   context_.world = options.world;
@@ -494,7 +501,10 @@ size_t Net::parameter_bytes() const {
   size_t bytes = 0;
   for (const Parameter& parameter : parameters_) {
     const Buffer& data = parameter.blob->data();
-    bytes += data.bytes(data.preferred());
+    bytes += data.bytes(data.master());
+    for (int i = 1; i < data.representations(); ++i) {
+      if (!data.layout(i)->exact()) bytes += data.bytes(i);  // what is computed with beside it
+    }
   }
   return bytes;
 }

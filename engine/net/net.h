@@ -22,7 +22,8 @@ struct NetOptions {
   // The blobs that will be read, beside inputs, outputs and parameters. Not given: all of them.
   std::optional<std::vector<std::string>> observed;
   DType dtype = DType::kF32;
-  uint64_t seed = 1;  // of everything random
+  Precision precision = Precision::kF32;  // kBF16 needs float32 and a processor that has it
+  uint64_t seed = 1;                      // of everything random
   int rank = 0;
   int world = 1;
   DataOptions data;

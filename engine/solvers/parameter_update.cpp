@@ -61,7 +61,7 @@ ParameterUpdate::Learned ParameterUpdate::bind_parameter(size_t index) {
   Learned learned;
   learned.parameter = &parameter;
   Buffer& data = parameter.blob->data();
-  learned.data_index = plain_wire_ ? 0 : data.preferred();
+  learned.data_index = plain_wire_ ? 0 : data.master();
   const LayoutPtr& layout = data.layout(learned.data_index);
   learned.diff_index = parameter.blob->diff().representation(layout);
   for (int kind = 0; kind < rule_.histories(); ++kind) {

@@ -53,6 +53,10 @@ Solver::Solver(const SolverParameter& param, const SolverOptions& options)
           : param_.random_seed() >= 0 ? static_cast<uint64_t>(param_.random_seed())
                                       : default_seed();
   CAFFE_LOG_INFO("Random seed: ", seed_);
+  if (options.precision) {
+    param_.set_precision(*options.precision == Precision::kBF16 ? SolverParameter::BF16
+                                                                : SolverParameter::F32);
+  }
   if (!options_.state.empty()) iter_ = read_state(options_.state).iter();
   create_nets();
   create_history();
@@ -66,6 +70,8 @@ NetOptions Solver::net_options(Phase phase) const {
   NetOptions net;
   net.phase = phase;
   net.observed = options_.observed;
+  net.precision =
+      param_.precision() == SolverParameter::BF16 ? Precision::kBF16 : Precision::kF32;
   net.seed = seed_;
   net.rank = options_.rank;
   net.world = options_.world;

@@ -29,6 +29,7 @@ struct SolverOptions {
   bool resize = false;      // DataOptions::resize
   int data_threads = 1;     // per data layer
   size_t memory_limit = 0;  // NetOptions::memory_limit of the training net
+  std::optional<Precision> precision;  // of all nets; not given: the solver's own
   std::string weights;      // comma-separated files to start from
   std::string state;  // solverstate to resume from; with weights, those replace its learned_net
 };

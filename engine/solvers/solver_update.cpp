@@ -75,7 +75,8 @@ uint64_t Solver::config_hash() const {
     text +=
         concat(parameter.name, " ", parameter.blob->shape().str(), " ", parameter.lr_mult, "\n");
   }
-  return random_key(0, concat(text, param_.type(), " ", param_.iter_size()));
+  return random_key(0, concat(text, param_.type(), " ", param_.iter_size(), " ",
+                              SolverParameter::Precision_Name(param_.precision())));
 }
 
 void Solver::set_exchange(Exchange* exchange) {
@@ -107,7 +108,7 @@ bool Solver::layouts_agree() {
   std::string text;
   for (const Net::Parameter& parameter : net_->parameters()) {
     const Buffer& data = parameter.blob->data();
-    const LayoutPtr& layout = data.layout(data.preferred());
+    const LayoutPtr& layout = data.layout(data.master());
     text += (layout ? concat(layout->name(), ":", layout->bytes()) : "plain") + "\n";
   }
   const uint64_t mine = random_key(0, text);

@@ -15,9 +15,9 @@ namespace {
 float from_bits(uint32_t bits) { return std::bit_cast<float>(bits); }
 
 uint16_t packed(float value) {
-  uint16_t result = 0;
+  BF16 result;
   pack_bf16(&result, &value, 1);
-  return result;
+  return result.bits;
 }
 
 // The nearer of the two neighbours, found by distance; a tie goes to the even one.
@@ -66,13 +66,13 @@ TEST(Bf16, OperationsAgreeAtEveryLength) {
     for (float& value : values) value = normal(random);
     for (float& value : sums) value = normal(random);
     const std::vector<float> before = sums;
-    std::vector<uint16_t> halves(n);
+    std::vector<BF16> halves(n);
     pack_bf16(halves.data(), values.data(), n);
     unpack_bf16(back.data(), halves.data(), n);
     add_bf16(sums.data(), halves.data(), n);
     round_to_bf16(values.data(), n);
     for (size_t i = 0; i < n; ++i) {
-      ASSERT_EQ(back[i], from_bits(static_cast<uint32_t>(halves[i]) << 16));
+      ASSERT_EQ(back[i], from_bits(static_cast<uint32_t>(halves[i].bits) << 16));
       ASSERT_EQ(values[i], back[i]);
       ASSERT_EQ(sums[i], before[i] + back[i]);
     }

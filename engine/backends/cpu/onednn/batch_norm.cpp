@@ -49,8 +49,8 @@ class BatchNorm : public DnnlImplementation {
     if (keeps_input_) {
       run_keeping_input();
     } else {
-      forward_.set(DNNL_ARG_SRC, const_cast<float*>(source_.read()));
-      forward_.set(DNNL_ARG_DST, in_place_ ? destination_.update() : destination_.write());
+      forward_.set(DNNL_ARG_SRC, const_cast<void*>(source_.read<void>()));
+      forward_.set(DNNL_ARG_DST, in_place_ ? destination_.update<void>() : destination_.write<void>());
       forward_.run();
     }
     if (!global_ && !layer_.context().repeating)
@@ -59,8 +59,8 @@ class BatchNorm : public DnnlImplementation {
 
   void backward() override {
     if (!backward_) return;
-    const float* x = keeps_input_ ? kept_->read() : source_.read();
-    backward_->set(DNNL_ARG_SRC, const_cast<float*>(x));
+    const void* x = keeps_input_ ? kept_->read<void>() : source_.read<void>();
+    backward_->set(DNNL_ARG_SRC, const_cast<void*>(x));
     if (scale_overwrites_) chain_.scale->blobs()[0]->diff().set_zero();
     if (scale_gradient_) backward_->set(DNNL_ARG_DIFF_SCALE, scale_gradient_->begin());
     if (shift_gradient_) backward_->set(DNNL_ARG_DIFF_SHIFT, shift_gradient_->begin());
@@ -85,7 +85,7 @@ class BatchNorm : public DnnlImplementation {
   }
 
   bool rewind() override {
-    if (keeps_input_) std::memcpy(source_.write(), kept_->read(), format_.get_size());
+    if (keeps_input_) std::memcpy(source_.write<void>(), kept_->read<void>(), format_.get_size());
     return keeps_input_ || !in_place_;
   }
 
@@ -169,8 +169,8 @@ class BatchNorm : public DnnlImplementation {
   // The input moves aside, by an exchange of memory where that is possible.
   void run_keeping_input() {
     kept_->take(source_, true);
-    forward_.set(DNNL_ARG_SRC, const_cast<float*>(kept_->read()));
-    forward_.set(DNNL_ARG_DST, destination_.write());
+    forward_.set(DNNL_ARG_SRC, const_cast<void*>(kept_->read<void>()));
+    forward_.set(DNNL_ARG_DST, destination_.write<void>());
     forward_.run();
   }
 

@@ -28,16 +28,16 @@ class Concat : public DnnlImplementation {
   }
 
   void forward() override {
-    float* y = top_.write();
+    void* y = top_.write<void>();
     for (size_t i = 0; i < bottom_.size(); ++i) {
-      parts_.insert(bottom_[i].data.read(), y, i, bottom_[i].offset);
+      parts_.insert(bottom_[i].data.read<void>(), y, i, bottom_[i].offset);
     }
   }
 
   void backward() override {
-    const float* dy = top_diff_.read();
+    const void* dy = top_diff_.read<void>();
     for (size_t i = 0; i < bottom_.size(); ++i) {
-      if (bottom_[i].wanted) parts_.extract(dy, bottom_[i].diff.write(), i, bottom_[i].offset);
+      if (bottom_[i].wanted) parts_.extract(dy, bottom_[i].diff.write<void>(), i, bottom_[i].offset);
     }
   }
 

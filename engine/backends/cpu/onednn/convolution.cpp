@@ -54,7 +54,7 @@ void set_weights(const Operation& operation, bool adjoint, Formats* formats) {
   Dims strides = formats->plain_weights.get_strides();
   exchange(&formats->weights, grouped);
   exchange(&strides, grouped);
-  formats->plain_weights = Desc(formats->weights, dnnl::memory::data_type::f32, strides);
+  formats->plain_weights = Desc(formats->weights, NumberType::f32, strides);
 }
 
 Formats formats_of(const Operation& operation, bool adjoint) {
@@ -175,7 +175,8 @@ class ConvolutionImplementation : public DnnlImplementation {
         folded_(operation),
         window_(dense_window(operation)),
         bias_(dims_.bias.empty() ? Desc() : row_major(dims_.bias)),
-        forward_pd_(describe_forward(operation)) {
+        kind_(forward_kind(operation)),
+        forward_pd_(fast_forward(number_type(operation))) {
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
     details_ =
         describe(forward_pd_, forward_pd_.src_desc(), forward_pd_.dst_desc(), suffix(activation_));
@@ -234,13 +235,21 @@ class ConvolutionImplementation : public DnnlImplementation {
     std::optional<Step> activation, weights, data;
   };
 
-  Forward describe_forward(const Operation& operation) const {
+  // In floats where there is no fast kernel for `type`.
+  Forward fast_forward(NumberType type) const {
+    const Forward wanted = describe_forward(type);
+    const bool falls_back = type != NumberType::f32 && is_reference(wanted);
+    return falls_back ? describe_forward(NumberType::f32) : wanted;
+  }
+
+  Forward describe_forward(NumberType type) const {
     const auto description = [&](const Desc& source, const Desc& destination) {
-      return Forward(cpu_engine(), forward_kind(operation), kAlgorithm, source,
-                     any_format(dims_.weights), bias_, destination, window_.stride,
-                     window_.dilation, window_.pad, window_.pad, folded_.attributes(activation_));
+      return Forward(cpu_engine(), kind_, kAlgorithm, source, any_format(dims_.weights, type),
+                     bias_, destination, window_.stride, window_.dilation, window_.pad,
+                     window_.pad, folded_.attributes(activation_));
     };
-    const Forward first = description(any_format(dims_.source), any_format(dims_.destination));
+    const Forward first =
+        description(any_format(dims_.source, type), any_format(dims_.destination, type));
     if (!is_slow(kernel(first), window_, channels_per_group())) return first;
     try {
       Forward other = description(first.src_desc(), first.dst_desc());
@@ -270,25 +279,43 @@ class ConvolutionImplementation : public DnnlImplementation {
   void plan_gradients(const Operation& operation) {
     const bool learns_bias = !dims_.bias.empty() && operation.layer->learns(1);
     if (!operation.layer->learns(0) && !learns_bias) return;
-    const Desc bias = learns_bias ? bias_ : Desc();
-    const auto describe_weights = [&](const Desc& source, const Desc& weights,
-                                      const Desc& destination) {
-      return [=, this] {
-        return BackwardWeights(cpu_engine(), kAlgorithm, source, weights, bias, destination,
-                               window_.stride, window_.dilation, window_.pad, window_.pad,
-                               forward_pd_, strict_attributes());
-      };
-    };
-    const Desc source = forward_pd_.src_desc(), destination = forward_pd_.dst_desc();
-    weights_pd_ = prefer<BackwardWeights>(
-        {describe_weights(source, forward_pd_.weights_desc(), destination),
-         describe_weights(source, any_format(dims_.weights), destination),
-         describe_weights(any_format(dims_.source), any_format(dims_.weights),
-                          any_format(dims_.destination))});
+    weights_pd_ = fast_gradient<BackwardWeights>([&](const Forward& forward) {
+      return describe_weights(forward, learns_bias ? bias_ : Desc());
+    });
+    const Desc gradient = weights_pd_->diff_weights_desc();
+    if (number_type(operation) != NumberType::f32)
+      keep_master(gradient, dims_.plain_weights, operation.parameter(0).data());
     weights_gradient_.emplace(
-        weights_pd_->diff_weights_desc(), dims_.plain_weights,
+        gradient, dims_.plain_weights,
         operation.layer->learns(0) ? &operation.parameter(0).diff() : nullptr);
     if (learns_bias) bias_gradient_.emplace(bias_, &operation.parameter(1).diff());
+  }
+
+  // A gradient in floats where there is no fast kernel for the type that forward has.
+  template <typename Description, typename Describe>
+  Description fast_gradient(const Describe& describe) const {
+    const Description wanted = describe(forward_pd_);
+    const bool floats = forward_pd_.src_desc().get_data_type() == NumberType::f32;
+    return floats || !is_reference(wanted) ? wanted : describe(describe_forward(NumberType::f32));
+  }
+
+  // Gradients of weights are floats.
+  BackwardWeights describe_weights(const Forward& forward, const Desc& bias) const {
+    const auto description = [&](const Desc& source, const Desc& weights, const Desc& destination) {
+      return [=, this] {
+        return BackwardWeights(cpu_engine(), kAlgorithm, source, weights, bias, destination,
+                               window_.stride, window_.dilation, window_.pad, window_.pad, forward,
+                               strict_attributes());
+      };
+    };
+    const Desc source = forward.src_desc(), destination = forward.dst_desc();
+    const Desc any = any_format(dims_.weights, NumberType::f32);
+    const NumberType type = source.get_data_type();
+    const bool floats = type == NumberType::f32;
+    return prefer<BackwardWeights>(
+        {description(source, floats ? forward.weights_desc() : any, destination),
+         description(source, any, destination),
+         description(any_format(dims_.source, type), any, any_format(dims_.destination, type))});
   }
 
   void plan_backward(const Operation& operation, size_t i) {
@@ -307,7 +334,8 @@ class ConvolutionImplementation : public DnnlImplementation {
       if (bias_gradient_) back.weights->bind(DNNL_ARG_DIFF_BIAS, bias_, nullptr);
     }
     if (!propagates_down(operation, i)) return;
-    const BackwardData pd = describe_data();
+    const auto pd = fast_gradient<BackwardData>(
+        [&](const Forward& forward) { return describe_data(forward); });
     back.data.emplace(pd);
     back.data->bind(DNNL_ARG_DIFF_DST, pd.diff_dst_desc(), top.diff(), Access::kRead);
     back.data->bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), dims_.plain_weights,
@@ -315,19 +343,21 @@ class ConvolutionImplementation : public DnnlImplementation {
     back.data->bind(DNNL_ARG_DIFF_SRC, pd.diff_src_desc(), bottom.diff(), Access::kWrite);
   }
 
-  BackwardData describe_data() const {
+  BackwardData describe_data(const Forward& forward) const {
     const auto description = [&](const Desc& source, const Desc& weights, const Desc& destination) {
       return [=, this] {
         return BackwardData(cpu_engine(), kAlgorithm, source, weights, destination, window_.stride,
-                            window_.dilation, window_.pad, window_.pad, forward_pd_,
+                            window_.dilation, window_.pad, window_.pad, forward,
                             strict_attributes());
       };
     };
-    const Desc source = forward_pd_.src_desc(), destination = forward_pd_.dst_desc();
-    return prefer<BackwardData>({description(source, forward_pd_.weights_desc(), destination),
-                                 description(source, any_format(dims_.weights), destination),
-                                 description(any_format(dims_.source), any_format(dims_.weights),
-                                             any_format(dims_.destination))});
+    const Desc source = forward.src_desc(), destination = forward.dst_desc();
+    const NumberType type = source.get_data_type();
+    const Desc any = any_format(dims_.weights, type);
+    return prefer<BackwardData>(
+        {description(source, forward.weights_desc(), destination),
+         description(source, any, destination),
+         description(any_format(dims_.source, type), any, any_format(dims_.destination, type))});
   }
 
   std::optional<Activation> activation_;
@@ -335,6 +365,7 @@ class ConvolutionImplementation : public DnnlImplementation {
   Folded folded_;
   Window window_;
   Desc bias_;
+  dnnl::prop_kind kind_;
   Forward forward_pd_;
   std::optional<BackwardWeights> weights_pd_;
   std::optional<ParameterGradient> weights_gradient_, bias_gradient_;

@@ -9,8 +9,6 @@
 namespace caffe::onednn {
 namespace {
 
-constexpr auto kF32 = dnnl::memory::data_type::f32;
-
 Dims row_major_strides(const Dims& dims) {
   Dims strides(dims.size(), 1);
   for (size_t i = dims.size() - 1; i > 0; --i)
@@ -18,9 +16,9 @@ Dims row_major_strides(const Dims& dims) {
   return strides;
 }
 
-// Whether the numbers lie in the same order, float and without gaps.
+// Whether the numbers lie in the same order, without gaps.
 bool same_order(const Desc& desc, const Desc& plain) {
-  if (desc.get_data_type() != kF32 || desc.get_inner_nblks() != 0) return false;
+  if (desc.get_inner_nblks() != 0) return false;
   const Dims dims = desc.get_dims(), strides = desc.get_strides(), expected = plain.get_strides();
   for (size_t i = 0; i < dims.size(); ++i) {
     if (dims[i] != 1 && strides[i] != expected[i]) return false;
@@ -85,8 +83,24 @@ void DnnlLayout::from_plain(const void* plain, void* destination) const {
 
 bool DnnlLayout::convert_from(const Layout& other, const void* source, void* destination) const {
   const auto* layout = dynamic_cast<const DnnlLayout*>(&other);
-  if (layout == nullptr || layout->plain_ != plain_) return false;
-  run(layout->desc_, source, desc_, destination);
+  if (layout == nullptr) return false;
+  if (layout->plain_ == plain_) {
+    run(layout->desc_, source, desc_, destination);
+    return true;
+  }
+  // The same row of numbers seen with other axes.
+  const auto in_row = [](const DnnlLayout& one) {
+    const Dims dims = one.desc_.get_dims();
+    return same_order(one.desc_, row_major(dims)) && one.plain_ == row_major(dims);
+  };
+  const Dims mine = desc_.get_dims(), theirs = layout->desc_.get_dims();
+  if (in_row(*this) && layout->plain_ == row_major(theirs)) {
+    run(layout->desc_, source, row_major(theirs, desc_.get_data_type()), destination);
+  } else if (in_row(*layout) && plain_ == row_major(mine)) {
+    run(row_major(mine, layout->desc_.get_data_type()), source, desc_, destination);
+  } else {
+    return false;
+  }
   return true;
 }
 
@@ -126,16 +140,36 @@ void DnnlLayout::run(const Desc& from, const void* source, const Desc& to,
 
 Dims dims_of(const Shape& shape) { return shape.axes() == 0 ? Dims{1} : shape.dims(); }
 
-Desc row_major(const Dims& dims) { return Desc(dims, kF32, row_major_strides(dims)); }
+Desc row_major(const Dims& dims, NumberType type) {
+  return Desc(dims, type, row_major_strides(dims));
+}
 
-Desc any_format(const Dims& dims) { return Desc(dims, kF32, dnnl::memory::format_tag::any); }
+Desc any_format(const Dims& dims, NumberType type) {
+  return Desc(dims, type, dnnl::memory::format_tag::any);
+}
 
-bool is_row_major(const Desc& desc) { return same_order(desc, row_major(desc.get_dims())); }
+bool is_plain(const Desc& desc) {
+  return desc.get_data_type() == NumberType::f32 && same_order(desc, row_major(desc.get_dims()));
+}
+
+Desc as_float(const Desc& desc) {
+  using Tag = dnnl::memory::format_tag;
+  const Dims dims = desc.get_dims();
+  const std::vector<Tag> tags = dims.size() == 3   ? std::vector{Tag::nCw16c, Tag::nwc}
+                                : dims.size() == 4 ? std::vector{Tag::nChw16c, Tag::nhwc}
+                                : dims.size() == 5 ? std::vector{Tag::nCdhw16c, Tag::ndhwc}
+                                                   : std::vector<Tag>{};
+  for (const Tag tag : tags) {
+    if (Desc(dims, desc.get_data_type(), tag) == desc) return Desc(dims, NumberType::f32, tag);
+  }
+  return desc.get_data_type() == NumberType::f32 ? desc : row_major(dims);
+}
 
 LayoutPtr layout_of(const Desc& desc) { return layout_of(desc, row_major(desc.get_dims())); }
 
 LayoutPtr layout_of(const Desc& desc, const Desc& plain) {
-  return same_order(desc, plain) ? nullptr : std::make_shared<const DnnlLayout>(desc, plain);
+  const bool is_plain = desc.get_data_type() == NumberType::f32 && same_order(desc, plain);
+  return is_plain ? nullptr : std::make_shared<const DnnlLayout>(desc, plain);
 }
 
 Desc planned_format(const Buffer& buffer, const Dims& dims) {
@@ -163,7 +197,7 @@ std::string format_name(const Desc& desc) {
   for (size_t i = 0; i < inner.size(); ++i) {
     name += std::to_string(blocks[i]) + static_cast<char>('a' + inner[i]);
   }
-  return desc.get_data_type() == kF32 ? name : name + " bf16";
+  return desc.get_data_type() == NumberType::f32 ? name : name + " bf16";
 }
 
 }  // namespace caffe::onednn

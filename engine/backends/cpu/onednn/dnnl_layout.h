@@ -11,6 +11,7 @@ namespace caffe::onednn {
 
 using Desc = dnnl::memory::desc;
 using Dims = dnnl::memory::dims;
+using NumberType = dnnl::memory::data_type;
 
 // The one CPU engine of this process, and the calling thread's stream on it.
 const dnnl::engine& cpu_engine();
@@ -20,8 +21,8 @@ dnnl_stream_t thread_stream();
 // until the next call.
 void* thread_scratchpad(size_t bytes);
 
-// An array in one of oneDNN's memory formats. Its plain form has the same logical dimensions; it is
-// row-major float but where Caffe orders a parameter's axes otherwise than oneDNN.
+// An array in one of oneDNN's memory formats, of float or bf16. Its plain form has the same logical
+// dimensions; it is row-major float but where Caffe orders a parameter's axes otherwise than oneDNN.
 class DnnlLayout : public Layout {
  public:
   DnnlLayout(const Desc& desc, const Desc& plain);
@@ -31,6 +32,7 @@ class DnnlLayout : public Layout {
   size_t bytes() const override { return desc_.get_size(); }
   std::string name() const override;
   bool same(const Layout& other) const override;
+  bool exact() const override { return desc_.get_data_type() == NumberType::f32; }
   void to_plain(const void* source, void* plain) const override;
   void from_plain(const void* plain, void* destination) const override;
   bool convert_from(const Layout& other, const void* source, void* destination) const override;
@@ -47,10 +49,18 @@ class DnnlLayout : public Layout {
 };
 
 Dims dims_of(const Shape& shape);
-// Row-major float; "any": oneDNN chooses.
-Desc row_major(const Dims& dims);
-Desc any_format(const Dims& dims);
-bool is_row_major(const Desc& desc);
+// Row-major; "any": oneDNN chooses.
+Desc row_major(const Dims& dims, NumberType type = NumberType::f32);
+Desc any_format(const Dims& dims, NumberType type);
+// Row-major float.
+bool is_plain(const Desc& desc);
+// The same order of float numbers, where it is one that images have; else row-major.
+Desc as_float(const Desc& desc);
+
+inline int64_t elements(const Desc& format) {
+  return static_cast<int64_t>(format.get_size() /
+                              dnnl::memory::data_type_size(format.get_data_type()));
+}
 
 // For Buffer::representation, of a buffer whose plain form is row-major or `plain`: null where the
 // format is that.

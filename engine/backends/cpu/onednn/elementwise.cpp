@@ -10,7 +10,7 @@ namespace {
 Desc format_of(const Operation& operation) {
   const Blob& bottom = *operation.bottom[0];
   const Desc planned = planned_format(bottom.data(), dims_of(bottom.shape()));
-  return is_row_major(planned) ? row_major({bottom.count()}) : planned;
+  return is_plain(planned) ? row_major({bottom.count()}) : planned;
 }
 
 // By oneDNN's kernels.
@@ -63,12 +63,12 @@ class MappedElementwise : public DnnlImplementation {
  public:
   explicit MappedElementwise(const Operation& operation)
       : map_(dynamic_cast<const ElementwiseMap&>(*operation.layer)),
-        format_(format_of(operation)),
-        elements_(static_cast<int64_t>(format_.get_size() / sizeof(float))),
+        format_(as_float(format_of(operation))),
+        elements_(elements(format_)),
         in_place_(operation.top[0] == operation.bottom[0]),
         bottom_(operation.bottom[0]),
         top_(operation.top[0]) {
-    if (is_row_major(format_)) throw Refusal{"oneDNN has no such function"};
+    if (is_plain(format_)) throw Refusal{"oneDNN has no such function"};
     if (!keeps_padding()) throw Refusal{"the padding of a blocked layout would not stay zero"};
     data_representation_ = bottom_->data().representation(layout_of(format_));
     top_representation_ = top_->data().representation(layout_of(format_));

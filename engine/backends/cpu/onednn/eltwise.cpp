@@ -27,36 +27,15 @@ class EltwiseSum : public DnnlImplementation {
   }
 
   void forward() override {
-    for (size_t k = 0; k < bottom_.size(); ++k) x_[k] = bottom_[k].array.read();
-    float* const top = in_place_ ? top_.update() : top_.write();
-    for_each_piece(count_, [&](int64_t begin, int64_t end) {
-      const float *x0 = x_[0], *x1 = x_[1];
-      const float a = bottom_[0].coefficient, b = bottom_[1].coefficient;
-      float* y = top;
-#pragma omp simd
-      for (int64_t i = begin; i < end; ++i) y[i] = a * x0[i] + b * x1[i];
-      for (size_t k = 2; k < x_.size(); ++k) {
-        const float* x = x_[k];
-        const float c = bottom_[k].coefficient;
-#pragma omp simd
-        for (int64_t i = begin; i < end; ++i) y[i] += c * x[i];
-      }
-      if (!relu_) return;
-#pragma omp simd
-      for (int64_t i = begin; i < end; ++i) y[i] = y[i] < 0 ? 0 : y[i];
+    for (size_t k = 0; k < bottom_.size(); ++k) x_[k] = bottom_[k].array.read<void>();
+    with_number(format_, [&](auto number) {
+      using T = decltype(number);
+      add(in_place_ ? top_.update<T>() : top_.write<T>());
     });
   }
 
   void backward() override {
-    const float* const y = relu_ ? top_.read() : nullptr;
-    float* const dy = change_diff_ ? top_diff_.update() : const_cast<float*>(top_diff_.read());
-    for (size_t k = 0; k < targets_.size(); ++k) dx_[k] = targets_[k].array.write();
-    for_each_piece(count_, [&](int64_t begin, int64_t end) {
-      for (size_t k = 0; k < dx_.size(); ++k) {
-        scale(dy, y, targets_[k].coefficient, dx_[k], begin, end);
-      }
-      if (change_diff_) scale(dy, y, own_coefficient_, dy, begin, end);
-    });
+    with_number(format_, [&](auto number) { hand_down<decltype(number)>(); });
     if (heir_) heir_->take(top_diff_);
   }
 
@@ -81,6 +60,42 @@ class EltwiseSum : public DnnlImplementation {
     float coefficient;
   };
 
+  template <typename T>
+  void add(T* top) const {
+    for_each_piece(count_, [&](int64_t begin, int64_t end) {
+      const T *x0 = static_cast<const T*>(x_[0]), *x1 = static_cast<const T*>(x_[1]);
+      const float a = bottom_[0].coefficient, b = bottom_[1].coefficient;
+      T* y = top;
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) y[i] = a * x0[i] + b * x1[i];
+      for (size_t k = 2; k < x_.size(); ++k) {
+        const T* x = static_cast<const T*>(x_[k]);
+        const float c = bottom_[k].coefficient;
+#pragma omp simd
+        for (int64_t i = begin; i < end; ++i) y[i] = y[i] + c * x[i];
+      }
+      if (!relu_) return;
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) {
+        const float sum = y[i];
+        y[i] = sum < 0 ? 0 : sum;
+      }
+    });
+  }
+
+  template <typename T>
+  void hand_down() {
+    const T* const y = relu_ ? top_.read<T>() : nullptr;
+    T* const dy = change_diff_ ? top_diff_.update<T>() : const_cast<T*>(top_diff_.read<T>());
+    for (size_t k = 0; k < targets_.size(); ++k) dx_[k] = targets_[k].array.write<void>();
+    for_each_piece(count_, [&](int64_t begin, int64_t end) {
+      for (size_t k = 0; k < dx_.size(); ++k) {
+        scale(dy, y, targets_[k].coefficient, static_cast<T*>(dx_[k]), begin, end);
+      }
+      if (change_diff_) scale(dy, y, own_coefficient_, dy, begin, end);
+    });
+  }
+
   static Desc format(const Operation& operation) {
     const EltwiseParameter& param = operation.param().eltwise_param();
     if (param.operation() != EltwiseParameter::SUM) throw Refusal{"only SUM"};
@@ -98,16 +113,16 @@ class EltwiseSum : public DnnlImplementation {
 
   // to = coefficient * dy where y is above 0, or there is no y; else 0. `to` may be dy. All of dy is
   // read, because a loop that reads under a condition is not vectorised: a fifth of the speed.
-  static void scale(const float* dy, const float* y, float coefficient, float* to, int64_t begin,
-                    int64_t end) {
+  template <typename T>
+  static void scale(const T* dy, const T* y, float coefficient, T* to, int64_t begin, int64_t end) {
     if (y == nullptr) {
 #pragma omp simd
       for (int64_t i = begin; i < end; ++i) to[i] = coefficient * dy[i];
     } else {
 #pragma omp simd
       for (int64_t i = begin; i < end; ++i) {
-        const float gradient = dy[i];
-        to[i] = coefficient * (y[i] > 0 ? gradient : 0);
+        const float gradient = dy[i], output = y[i];
+        to[i] = coefficient * (output > 0 ? gradient : 0);
       }
     }
   }
@@ -138,11 +153,11 @@ class EltwiseSum : public DnnlImplementation {
   int64_t count_;
   Array top_, top_diff_;
   std::vector<Term> bottom_;
-  std::vector<const float*> x_;
+  std::vector<const void*> x_;
   bool in_place_ = false;
 
   std::vector<Term> targets_;  // gradients that are written
-  std::vector<float*> dx_;
+  std::vector<void*> dx_;
   std::optional<Array> heir_;  // the gradient that gets the top's memory
   bool change_diff_ = false;   // whether the top's gradient is changed, too
   float own_coefficient_ = 1;

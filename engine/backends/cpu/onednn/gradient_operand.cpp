@@ -5,7 +5,7 @@
 namespace caffe::onednn {
 
 GradientOperand::GradientOperand(const Operation& operation, const Desc& format, bool from_output)
-    : elements_(static_cast<int64_t>(format.get_size() / sizeof(float))),
+    : bytes_(format.get_size()),
       read_(from_output ? &operation.top[0]->data() : &operation.bottom[0]->data()),
       read_representation_(read_->representation(layout_of(format))) {
   if (from_output || operation.top[0] != operation.bottom[0]) return;
@@ -15,9 +15,9 @@ GradientOperand::GradientOperand(const Operation& operation, const Desc& format,
 
 void GradientOperand::keep() {
   if (kept_ == nullptr) return;
-  const auto* from = static_cast<const float*>(read_->read(read_representation_));
-  auto* to = static_cast<float*>(kept_->write(kept_representation_));
-  for_each(elements_, [=](int64_t i) { to[i] = from[i]; });
+  const auto* from = static_cast<const char*>(read_->read(read_representation_));
+  auto* to = static_cast<char*>(kept_->write(kept_representation_));
+  for_each(static_cast<int64_t>(bytes_), [=](int64_t i) { to[i] = from[i]; });
 }
 
 void GradientOperand::add_keep_uses(BufferUses* uses) const {

@@ -17,7 +17,7 @@ class GradientOperand {
   BufferUse use() const;
 
  private:
-  int64_t elements_;
+  size_t bytes_;
   Buffer* read_;
   int read_representation_;
   Buffer* kept_ = nullptr;

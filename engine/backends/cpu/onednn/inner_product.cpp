@@ -14,7 +14,8 @@ using BackwardWeights = dnnl::inner_product_backward_weights::primitive_desc;
 // single one it takes them as they are.
 bool slower_than_portable(const Operation& operation, int64_t rows, int64_t inputs) {
   const auto& param = operation.param().inner_product_param();
-  return !operation.backward && operation.fused.empty() && !param.transpose() && rows > 1 &&
+  return number_type(operation) == NumberType::f32 && !operation.backward &&
+         operation.fused.empty() && !param.transpose() && rows > 1 &&
          few_rows(rows, param.num_output(), inputs);
 }
 
@@ -28,7 +29,7 @@ Desc source_format(const Operation& operation) {
   const int64_t rows = bottom.shape().count(0, axis), inputs = bottom.shape().count(axis);
   if (slower_than_portable(operation, rows, inputs))
     throw Refusal{"our own product of a few rows by plain weights is faster"};
-  return row_major({rows, inputs});
+  return row_major({rows, inputs}, number_type(operation));
 }
 
 class InnerProduct : public DnnlImplementation {
@@ -39,12 +40,13 @@ class InnerProduct : public DnnlImplementation {
         bias_term_(operation.param().inner_product_param().bias_term()),
         outputs_(operation.param().inner_product_param().num_output()),
         source_(source_format(operation)),
-        destination_(row_major({source_.get_dims()[0], outputs_})),
-        weights_(any_format({outputs_, source_.get_dims()[1]})),
+        destination_(row_major({source_.get_dims()[0], outputs_},
+                               activation_ ? number_type(operation) : NumberType::f32)),
+        weights_(any_format({outputs_, source_.get_dims()[1]}, number_type(operation))),
         bias_(bias_term_ ? row_major({outputs_}) : Desc()),
-        forward_pd_(cpu_engine(), forward_kind(operation), source_, weights_, bias_, destination_,
-                    attributes(activation_)),
-        forward_(forward_pd_) {
+        forward_pd_(describe_forward(operation, destination_)),
+        forward_(forward_pd_),
+        destination_gradient_(row_major(destination_.get_dims(), number_type(operation))) {
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
     details_ = describe(forward_pd_, source_, destination_, suffix(activation_));
     forward_.bind(DNNL_ARG_SRC, source_, operation.bottom[0]->data(), Access::kRead);
@@ -79,11 +81,15 @@ class InnerProduct : public DnnlImplementation {
   }
 
  private:
+  Forward describe_forward(const Operation& operation, const Desc& destination) const {
+    return Forward(cpu_engine(), forward_kind(operation), source_, weights_, bias_, destination,
+                   attributes(activation_));
+  }
+
   // Caffe's transposed weights are the same matrix with its strides exchanged.
   Desc plain_weights() const {
     const Dims dims = weights_.get_dims();
-    return transpose_ ? Desc(dims, dnnl::memory::data_type::f32, Dims{1, outputs_})
-                      : row_major(dims);
+    return transpose_ ? Desc(dims, NumberType::f32, Dims{1, outputs_}) : row_major(dims);
   }
 
   void bind_weights(Step& step, const Desc& desc, const Operation& operation) const {
@@ -95,19 +101,24 @@ class InnerProduct : public DnnlImplementation {
     const bool learns_bias = bias_term_ && operation.layer->learns(1);
     if (!operation.layer->learns(0) && !learns_bias) return;
     const Desc bias = learns_bias ? bias_ : Desc();
+    const Forward forward = describe_forward(operation, destination_gradient_);
     const auto description = [&](const Desc& source, const Desc& weights) {
       return [=, this] {
-        return BackwardWeights(cpu_engine(), source, weights, bias, destination_, forward_pd_,
+        return BackwardWeights(cpu_engine(), source, weights, bias, destination_gradient_, forward,
                                strict_attributes());
       };
     };
+    const bool floats = number_type(operation) == NumberType::f32;
+    const Desc any = any_format(weights_.get_dims(), NumberType::f32);
     const auto pd = prefer<BackwardWeights>(
-        {description(source_, forward_pd_.weights_desc()), description(source_, weights_),
-         description(any_format(source_.get_dims()), weights_)});
+        {description(source_, floats ? forward.weights_desc() : any), description(source_, any),
+         description(any_format(source_.get_dims(), source_.get_data_type()), any)});
     gradients_.emplace(pd);
     gradients_->bind(DNNL_ARG_SRC, pd.src_desc(), operation.bottom[0]->data(), Access::kRead);
-    gradients_->bind(DNNL_ARG_DIFF_DST, destination_, operation.top[0]->diff(), Access::kRead);
+    gradients_->bind(DNNL_ARG_DIFF_DST, destination_gradient_, operation.top[0]->diff(),
+                     Access::kRead);
     gradients_->bind(DNNL_ARG_DIFF_WEIGHTS, pd.diff_weights_desc(), nullptr);
+    if (!floats) keep_master(pd.diff_weights_desc(), plain_weights(), operation.parameter(0).data());
     weights_gradient_.emplace(
         pd.diff_weights_desc(), plain_weights(),
         operation.layer->learns(0) ? &operation.parameter(0).diff() : nullptr);
@@ -117,17 +128,19 @@ class InnerProduct : public DnnlImplementation {
   }
 
   void plan_backward_data(const Operation& operation) {
+    const Forward forward = describe_forward(operation, destination_gradient_);
     const auto description = [&](const Desc& source, const Desc& weights) {
       return [=, this] {
-        return BackwardData(cpu_engine(), source, weights, destination_, forward_pd_,
+        return BackwardData(cpu_engine(), source, weights, destination_gradient_, forward,
                             strict_attributes());
       };
     };
-    const auto pd = prefer<BackwardData>({description(source_, forward_pd_.weights_desc()),
+    const Desc any = any_format(source_.get_dims(), source_.get_data_type());
+    const auto pd = prefer<BackwardData>({description(source_, forward.weights_desc()),
                                           description(source_, weights_),
-                                          description(any_format(source_.get_dims()), weights_)});
+                                          description(any, weights_)});
     data_.emplace(pd);
-    data_->bind(DNNL_ARG_DIFF_DST, destination_, operation.top[0]->diff(), Access::kRead);
+    data_->bind(DNNL_ARG_DIFF_DST, destination_gradient_, operation.top[0]->diff(), Access::kRead);
     bind_weights(*data_, pd.weights_desc(), operation);
     data_->bind(DNNL_ARG_DIFF_SRC, pd.diff_src_desc(), operation.bottom[0]->diff(), Access::kWrite);
   }
@@ -138,6 +151,7 @@ class InnerProduct : public DnnlImplementation {
   Desc source_, destination_, weights_, bias_;
   Forward forward_pd_;
   Step forward_;
+  Desc destination_gradient_;
   std::optional<Step> activation_gradient_, gradients_, data_;
   std::optional<ParameterGradient> weights_gradient_, bias_gradient_;
 };

@@ -23,7 +23,7 @@ struct Channels {
 Channels channels_of(const Desc& format, const Shape& shape) {
   const Dims dims = dims_of(shape);
   const auto tagged = [&](dnnl::memory::format_tag tag) {
-    return format == Desc(dims, dnnl::memory::data_type::f32, tag);
+    return format == Desc(dims, format.get_data_type(), tag);
   };
   Channels result{shape[0], shape[1], shape.count(2), 1};
   if (tagged(dnnl::memory::format_tag::nChw8c)) {
@@ -32,7 +32,7 @@ Channels channels_of(const Desc& format, const Shape& shape) {
     result.block = 16;
   } else if (tagged(dnnl::memory::format_tag::nhwc)) {
     result.block = shape[1];
-  } else if (!is_row_major(format)) {
+  } else if (!is_plain(format)) {
     throw Refusal{"no kernel for the format " + format_name(format)};
   }
   return result;
@@ -50,7 +50,8 @@ class Normaliser {
         factor_(param.alpha() / static_cast<float>(param.local_size())),
         beta_(param.beta()) {}
 
-  void forward(const float* x, float* y) const {
+  template <typename T>
+  void forward(const T* x, T* y) const {
     with_inverse_power<float>(beta_, [&](const auto& inverse_power) {
       for_each_tile(3, [&](int64_t at, int64_t n, float* in, float* squares, float* out) {
         gather(x + at, n, in);
@@ -62,7 +63,8 @@ class Normaliser {
   }
 
   // With window sums W: dx = dy s^-beta - 2 beta factor x W(x dy s^-beta / s).
-  void backward(const float* x, const float* dy, float* dx) const {
+  template <typename T>
+  void backward(const T* x, const T* dy, T* dx) const {
     const float factor = 2 * beta_ * factor_;
     with_inverse_power<float>(beta_, [&](const auto& inverse_power) {
       for_each_tile(4, [&](int64_t at, int64_t n, float* in, float* ratio, float* scale) {
@@ -106,23 +108,25 @@ class Normaliser {
     });
   }
 
-  void gather(const float* from, int64_t n, float* to) const {
+  template <typename T>
+  void gather(const T* from, int64_t n, float* to) const {
     for_each_channel([&](int64_t c, int64_t offset) {
       float* const row = to + c * kTile;
-      const float* const pixels = from + offset;
+      const T* const pixels = from + offset;
       for (int64_t p = 0; p < n; ++p) row[p] = pixels[p * layout_.block];
       std::fill(row + n, row + kTile, 0.f);
     });
   }
 
-  void scatter(const float* from, int64_t n, float* to) const {
+  template <typename T>
+  void scatter(const float* from, int64_t n, T* to) const {
     for_each_channel([&](int64_t c, int64_t offset) {
       const float* const row = from + c * kTile;
-      float* const pixels = to + offset;
+      T* const pixels = to + offset;
       for (int64_t p = 0; p < n; ++p) pixels[p * layout_.block] = row[p];
     });
     if (layout_.padded() == layout_.channels) return;
-    float* const last = to + layout_.channels / layout_.block * layout_.block * layout_.pixels;
+    T* const last = to + layout_.channels / layout_.block * layout_.block * layout_.pixels;
     for (int64_t lane = layout_.channels % layout_.block; lane < layout_.block; ++lane) {
       for (int64_t p = 0; p < n; ++p) last[p * layout_.block + lane] = 0;
     }
@@ -176,15 +180,21 @@ class Lrn : public DnnlImplementation {
 
   void forward() override {
     if (forward_) return forward_->run();
-    const float* x = bottom_.read();
-    own_.forward(x, top_.write());
+    with_number(format_, [&](auto number) {
+      using T = decltype(number);
+      const T* x = bottom_.read<T>();
+      own_.forward(x, top_.write<T>());
+    });
   }
 
   void backward() override {
     if (!wanted_) return;
     if (backward_) return backward_->run();
-    const float *x = bottom_.read(), *dy = top_diff_.read();
-    own_.backward(x, dy, bottom_diff_.write());
+    with_number(format_, [&](auto number) {
+      using T = decltype(number);
+      const T *x = bottom_.read<T>(), *dy = top_diff_.read<T>();
+      own_.backward(x, dy, bottom_diff_.write<T>());
+    });
   }
 
   BufferUses forward_uses() const override {

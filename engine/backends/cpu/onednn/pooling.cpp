@@ -66,7 +66,7 @@ class Pooling : public DnnlImplementation {
         top_(dims_of(operation.top[0]->shape())),
         window_(padded_window(operation)),
         algorithm_(algorithm(operation, window_)),
-        forward_pd_(cpu_engine(), forward_kind(operation), algorithm_, source_, any_format(top_),
+        forward_pd_(cpu_engine(), forward_kind(operation), algorithm_, source_, any_format(top_, source_.get_data_type()),
                     window_.stride, window_.kernel, window_.dilation, window_.pad_before,
                     window_.pad_after, strict_attributes()),
         forward_(forward_pd_) {

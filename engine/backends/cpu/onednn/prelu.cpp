@@ -39,7 +39,7 @@ class PRelu : public DnnlImplementation {
         bottom_(operation.bottom[0]),
         top_(operation.top[0]),
         slope_(&operation.parameter(0)),
-        format_(planned_format(bottom_->data(), dims_of(bottom_->shape()))),
+        format_(as_float(planned_format(bottom_->data(), dims_of(bottom_->shape())))),
         order_(order_of(format_)) {
     require_no_fusion(operation);
     data_ = bottom_->data().representation(layout_of(format_));

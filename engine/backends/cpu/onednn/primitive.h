@@ -80,9 +80,20 @@ class ParameterGradient {
   std::unique_ptr<Storage> aside_;
 };
 
+// Learned weights stay in the format of their gradient, beside the rounded ones that are multiplied.
+inline void keep_master(const Desc& gradient, const Desc& plain, Buffer& weights) {
+  weights.representation(layout_of(gradient, plain));
+}
+
 // What steps that run one after another touch; those that are missing touch nothing.
 BufferUses uses_of(std::initializer_list<const Step*> steps);
 inline const Step* pointer_to(const std::optional<Step>& step) { return step ? &*step : nullptr; }
+
+// Of activations and their gradients, and of weights where they are multiplied.
+inline NumberType number_type(const Operation& operation) {
+  const bool rounds = operation.layer->context().precision == Precision::kBF16;
+  return rounds ? NumberType::bf16 : NumberType::f32;
+}
 
 // Refuses what no implementation of this backend takes: doubles, empty arrays.
 void require_supported(const Operation& operation);

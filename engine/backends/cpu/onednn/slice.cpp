@@ -29,17 +29,17 @@ class Slice : public DnnlImplementation {
   }
 
   void forward() override {
-    const float* x = bottom_.read();
+    const void* x = bottom_.read<void>();
     for (size_t i = 0; i < top_.size(); ++i) {
-      parts_.extract(x, top_[i].data.write(), i, top_[i].offset);
+      parts_.extract(x, top_[i].data.write<void>(), i, top_[i].offset);
     }
   }
 
   void backward() override {
     if (!wanted_) return;
-    float* dx = bottom_diff_.write();
+    void* dx = bottom_diff_.write<void>();
     for (size_t i = 0; i < top_.size(); ++i) {
-      parts_.insert(top_[i].diff.read(), dx, i, top_[i].offset);
+      parts_.insert(top_[i].diff.read<void>(), dx, i, top_[i].offset);
     }
   }
 

@@ -37,8 +37,11 @@ class Split : public DnnlImplementation {
     }
     if (terms_.empty()) return bottom_diff_.buffer().set_zero();
     const Top* heir = move_heir_to_front() ? terms_[0] : nullptr;
-    if (terms_.size() > 1 || heir == nullptr)
-      add(heir ? heir->diff : bottom_diff_, heir != nullptr);
+    if (terms_.size() > 1 || heir == nullptr) {
+      with_number(format_, [&](auto number) {
+        add<decltype(number)>(heir ? heir->diff : bottom_diff_, heir != nullptr);
+      });
+    }
     if (heir != nullptr) bottom_diff_.take(heir->diff);
   }
 
@@ -71,24 +74,25 @@ class Split : public DnnlImplementation {
     return false;
   }
 
+  template <typename T>
   void add(const Array& sum, bool in_place) {
     const size_t n = terms_.size();
-    for (size_t k = 0; k < n; ++k) dy_[k] = terms_[k]->diff.read();
-    float* const to = in_place ? sum.update() : sum.write();
+    for (size_t k = 0; k < n; ++k) dy_[k] = terms_[k]->diff.read<void>();
+    T* const to = in_place ? sum.update<T>() : sum.write<T>();
     for_each_piece(count_, [&](int64_t begin, int64_t end) {
-      const float* a = dy_[0];
-      float* dx = to;
+      const T* a = static_cast<const T*>(dy_[0]);
+      T* dx = to;
       if (n == 1) {
-        std::memcpy(dx + begin, a + begin, static_cast<size_t>(end - begin) * sizeof(float));
+        std::memcpy(dx + begin, a + begin, static_cast<size_t>(end - begin) * sizeof(T));
         return;
       }
-      const float* b = dy_[1];
+      const T* b = static_cast<const T*>(dy_[1]);
 #pragma omp simd
       for (int64_t i = begin; i < end; ++i) dx[i] = a[i] + b[i];
       for (size_t k = 2; k < n; ++k) {
-        const float* c = dy_[k];
+        const T* c = static_cast<const T*>(dy_[k]);
 #pragma omp simd
-        for (int64_t i = begin; i < end; ++i) dx[i] += c[i];
+        for (int64_t i = begin; i < end; ++i) dx[i] = dx[i] + c[i];
       }
     });
   }
@@ -98,7 +102,7 @@ class Split : public DnnlImplementation {
   Array bottom_diff_;
   std::vector<Top> top_diffs_;
   std::vector<const Top*> terms_;
-  std::vector<const float*> dy_;
+  std::vector<const void*> dy_;
 };
 
 CAFFE_REGISTER_IMPLEMENTATION(Split, onednn, make<Split>);
