@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "core/log.h"
 #include "kernels/gemm.h"
 #include "kernels/reduce.h"
+#include "kernels/rounded_product.h"
 #include "layers/layer.h"
 
 namespace caffe {
@@ -118,8 +121,8 @@ class RecurrentLayer : public PortableLayer<Self> {
   void forward(const Blobs& bottom, const Blobs& top) {
     const int64_t rows = steps_ * streams_, g = gate_count();
     T* gates = gates_.overwrite_data<T>();
-    gemm(Transpose::kNo, Transpose::kYes, rows, g, inputs_, T{1}, bottom[0]->template data_as<T>(),
-         parameter<T>(0), T{0}, gates);
+    multiply(Product::kInput, Transpose::kNo, Transpose::kYes, rows, g, inputs_,
+             bottom[0]->template data_as<T>(), parameter<T>(0), false, gates);
     const T* fixed = static_part<T>(bottom);
     const T* cont = bottom[1]->template data_as<T>();
     const T* weights = parameter<T>(hidden_weights());
@@ -137,7 +140,8 @@ class RecurrentLayer : public PortableLayer<Self> {
         for (int64_t j = row * n; j < (row + 1) * n; ++j) kept[j] = go_on[row] * from[j];
       });
       add_constant_part(fixed, now);
-      gemm(Transpose::kNo, Transpose::kYes, streams_, g, n, T{1}, kept, weights, T{1}, now);
+      multiply(Product::kHidden, Transpose::kNo, Transpose::kYes, streams_, g, n, kept, weights,
+               true, now, t > 0);
       self().forward_step(t, now, go_on, initial, top);
     }
     self().template finish_forward<T>(top);
@@ -171,8 +175,8 @@ class RecurrentLayer : public PortableLayer<Self> {
       }
       if (t == 0) break;
       T* down = dstates[0];
-      gemm(Transpose::kNo, Transpose::kNo, streams_, outputs_, gate_count(), T{1}, now, weights,
-           T{0}, down);
+      multiply(Product::kHiddenGradient, Transpose::kNo, Transpose::kNo, streams_, outputs_,
+               gate_count(), now, weights, false, down, t < steps_ - 1);
       T* earlier = dh + (t - 1) * step();
       const int64_t n = outputs_;
       for_each_heavy(streams_, [=](int64_t row) {
@@ -207,8 +211,8 @@ class RecurrentLayer : public PortableLayer<Self> {
   void add_gradient(size_t index, const T* dy, const T* x, int64_t rows, int64_t columns,
                     int64_t inputs) {
     if (!this->learns(static_cast<int>(index))) return;
-    gemm(Transpose::kYes, Transpose::kNo, columns, inputs, rows, T{1}, dy, x, T{1},
-         parameter_gradient<T>(index));
+    multiply(weights_gradient(index), Transpose::kYes, Transpose::kNo, columns, inputs, rows, dy, x,
+             true, parameter_gradient<T>(index));
   }
   template <typename T>
   void add_bias_gradient(size_t index, const T* dy, int64_t rows, int64_t columns) {
@@ -224,6 +228,38 @@ class RecurrentLayer : public PortableLayer<Self> {
   int64_t outputs_ = 0;
 
  private:
+  // Where matrices are multiplied. From kWeightsGradient on: of parameter 0, 1 and so on.
+  enum class Product {
+    kInput,
+    kHidden,
+    kStatic,
+    kInputGradient,
+    kHiddenGradient,
+    kStaticGradient,
+    kWeightsGradient
+  };
+  static Product weights_gradient(size_t index) {
+    return static_cast<Product>(static_cast<size_t>(Product::kWeightsGradient) + index);
+  }
+
+  // c = op(a) op(b), or c += that where it adds, in the net's precision. `same_b`: b is what it was
+  // in the call before for this product.
+  template <typename T>
+  void multiply(Product product, Transpose trans_a, Transpose trans_b, int64_t m, int64_t n,
+                int64_t k, const T* a, const T* b, bool adds, T* c, bool same_b = false) {
+    if constexpr (std::is_same_v<T, float>) {
+      if (this->context().precision == Precision::kBF16) {
+        std::unique_ptr<RoundedProduct>& rounded = rounded_[product];
+        const RoundedProduct::Shape shape{trans_a, trans_b, m, n, k, adds};
+        const bool fresh = !rounded || rounded->shape() != shape;
+        if (fresh) rounded = std::make_unique<RoundedProduct>(shape);
+        if (fresh || !same_b) rounded->set_b(b);
+        return rounded->run(a, c);
+      }
+    }
+    gemm(trans_a, trans_b, m, n, k, T{1}, a, b, T(adds ? 1 : 0), c);
+  }
+
   Self& self() { return static_cast<Self&>(*this); }
   int exposed() const { return parameters().expose_hidden() ? Self::kStates : 0; }
   int64_t gate_count() const { return Self::kGates * outputs_; }
@@ -265,8 +301,8 @@ class RecurrentLayer : public PortableLayer<Self> {
   const T* static_part(const Blobs& bottom) {
     if (!has_static_) return nullptr;
     T* part = static_part_.overwrite_data<T>();
-    gemm(Transpose::kNo, Transpose::kYes, streams_, gate_count(), static_inputs_, T{1},
-         bottom[2]->template data_as<T>(), parameter<T>(2), T{0}, part);
+    multiply(Product::kStatic, Transpose::kNo, Transpose::kYes, streams_, gate_count(),
+             static_inputs_, bottom[2]->template data_as<T>(), parameter<T>(2), false, part);
     return part;
   }
 
@@ -304,8 +340,8 @@ class RecurrentLayer : public PortableLayer<Self> {
     add_bias_gradient(1, gates, rows, g);
     add_gradient(hidden_weights(), gates, before_.data_as<T>(), rows, g, outputs_);
     if (propagate_down[0]) {
-      gemm(Transpose::kNo, Transpose::kNo, rows, inputs_, g, T{1}, gates, parameter<T>(0), T{0},
-           bottom[0]->template overwrite_diff<T>());
+      multiply(Product::kInputGradient, Transpose::kNo, Transpose::kNo, rows, inputs_, g, gates,
+               parameter<T>(0), false, bottom[0]->template overwrite_diff<T>());
     }
     if (!has_static_) return;
     T* total = static_part_.overwrite_diff<T>();
@@ -318,8 +354,9 @@ class RecurrentLayer : public PortableLayer<Self> {
     add_gradient(2, static_cast<const T*>(total), bottom[2]->template data_as<T>(), streams_, g,
                  static_inputs_);
     if (propagate_down[2]) {
-      gemm(Transpose::kNo, Transpose::kNo, streams_, static_inputs_, g, T{1}, total,
-           parameter<T>(2), T{0}, bottom[2]->template overwrite_diff<T>());
+      multiply(Product::kStaticGradient, Transpose::kNo, Transpose::kNo, streams_, static_inputs_,
+               g, static_cast<const T*>(total), parameter<T>(2), false,
+               bottom[2]->template overwrite_diff<T>());
     }
   }
 
@@ -330,6 +367,7 @@ class RecurrentLayer : public PortableLayer<Self> {
   Blob before_;           // the hidden state each step starts from: zero where a sequence begins
   Blob hidden_gradient_;  // of all steps
   Blob static_part_;      // what the static input adds to the gates, and its gradient
+  std::map<Product, std::unique_ptr<RoundedProduct>> rounded_;  // in bf16
   std::vector<std::unique_ptr<Blob>> initial_;         // states the pass at hand began with
   std::vector<std::unique_ptr<Blob>> last_;            // and ended with; unless they are exposed
   std::vector<std::unique_ptr<Blob>> state_gradient_;  // of the states before the step at hand
