@@ -146,8 +146,9 @@ void run(const Arguments& arguments) {
 }
 
 Arguments parse(const std::vector<std::string>& words) {
-  CAFFE_REQUIRE(words.size() >= 2,
-                "usage: step_bench NET.prototxt STEPS [--inference] [--bf16] [--batch N] [--layers]");
+  CAFFE_REQUIRE(
+      words.size() >= 2,
+      "usage: step_bench NET.prototxt STEPS [--inference] [--bf16] [--batch N] [--layers]");
   Arguments arguments;
   arguments.net = words[0];
   arguments.steps = std::stoi(words[1]);

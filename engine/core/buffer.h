@@ -90,8 +90,8 @@ class Buffer {
 
   // The representation that the net's plan wants first; plain if it wants none.
   int preferred() const { return slots_.size() > 1 ? 1 : 0; }
-  // The first that the plan wants and that rounds nothing; plain if there is none. In it lie weights
-  // that are learned.
+  // The first that the plan wants and that rounds nothing; plain if there is none. In it lie
+  // weights that are learned.
   int master() const;
 
   const void* read(int index = 0);  // up-to-date content

@@ -53,9 +53,10 @@ Net::Net(const NetParameter& param, const NetOptions& options)
   context_.phase = options.phase;
   context_.dtype = options.dtype;
   context_.precision = options.precision;
-  CAFFE_REQUIRE(supports(options.precision),
-                "this processor does not compute in bf16 (AVX-512 is needed): leave precision out, ",
-                "or take a machine that does");
+  CAFFE_REQUIRE(
+      supports(options.precision),
+      "this processor does not compute in bf16 (AVX-512 is needed): leave precision out, ",
+      "or take a machine that does");
   CAFFE_REQUIRE(options.precision == Precision::kF32 || options.dtype == DType::kF32,
                 "precision bf16 is for nets of float32, not of double precision");
   context_.seed = options.seed;

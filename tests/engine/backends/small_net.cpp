@@ -90,6 +90,7 @@ SmallNet::SmallNet(const std::string& prototxt, const std::map<std::string, Shap
     : options_(options) {
   context_.phase = options.phase;
   context_.dtype = options.dtype;
+  context_.precision = options.precision;
   for (const auto& [name, shape] : inputs) {
     blobs_[name] = std::make_unique<Blob>(shape, options.dtype);
     fill(blobs_[name]->data(), seed_of(name), options.values == "integers");
@@ -153,13 +154,13 @@ std::string refusal(const std::string& prototxt, const std::map<std::string, Sha
 }
 
 void expect_near(const std::vector<double>& actual, const std::vector<double>& expected,
-                 const std::string& what) {
+                 const std::string& what, double tolerance) {
   ASSERT_EQ(actual.size(), expected.size()) << what;
   // Sums of many terms of size 1 cancel: the tolerance is of the largest, not of each.
   double largest = 0;
   for (const double value : expected) largest = std::max(largest, std::abs(value));
   for (size_t i = 0; i < actual.size(); ++i) {
-    ASSERT_NEAR(actual[i], expected[i], 1e-5 + 1e-5 * largest) << what << " at " << i;
+    ASSERT_NEAR(actual[i], expected[i], tolerance * (1 + largest)) << what << " at " << i;
   }
 }
 
@@ -169,6 +170,9 @@ void expect_equal_to_portable(const std::string& prototxt,
   SmallNet::Options portable = options;
   portable.backend.clear();
   portable.dtype = DType::kF64;
+  portable.precision = Precision::kF32;
+  // Rounded to 8 significant bits when it is written, and its gradient, too.
+  const double tolerance = options.precision == Precision::kBF16 ? 0.01 : 1e-5;
   portable.fuse = false;
   portable.unobserved = false;
   options.backend = "onednn";
@@ -182,7 +186,7 @@ void expect_equal_to_portable(const std::string& prototxt,
       each->forward();
     }
     for (const std::string& output : outputs) {
-      expect_near(net.data(output), oracle.data(output), output + when);
+      expect_near(net.data(output), oracle.data(output), output + when, tolerance);
     }
     if (!options.backward) continue;
     for (SmallNet* each : {&oracle, &net}) {
@@ -191,7 +195,8 @@ void expect_equal_to_portable(const std::string& prototxt,
     }
     for (const auto& [name, shape] : inputs) {
       if (!options.no_gradient.count(name)) {
-        expect_near(net.gradient(name), oracle.gradient(name), "gradient of " + name + when);
+        expect_near(net.gradient(name), oracle.gradient(name), "gradient of " + name + when,
+                    tolerance);
       }
     }
     for (size_t i = 0; i < layers; ++i) {
@@ -199,7 +204,8 @@ void expect_equal_to_portable(const std::string& prototxt,
         expect_near(
             net.values(net.layer(i).blobs()[k]->diff()),
             oracle.values(oracle.layer(i).blobs()[k]->diff()),
-            "gradient of parameter " + std::to_string(k) + " of " + oracle.layer(i).name() + when);
+            "gradient of parameter " + std::to_string(k) + " of " + oracle.layer(i).name() + when,
+            tolerance);
       }
     }
   }

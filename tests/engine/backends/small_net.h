@@ -20,6 +20,7 @@ class SmallNet {
   struct Options {
     std::string backend = {};  // empty: portable
     DType dtype = DType::kF32;
+    Precision precision = Precision::kF32;
     Phase phase = TRAIN;
     bool backward = true;
     bool fuse = false;        // layers go along with the one before them where the backend can
@@ -61,8 +62,9 @@ class SmallNet {
 std::string refusal(const std::string& prototxt, const std::map<std::string, Shape>& inputs,
                     SmallNet::Options options = {});
 
+// `tolerance` is of the largest.
 void expect_near(const std::vector<double>& actual, const std::vector<double>& expected,
-                 const std::string& what);
+                 const std::string& what, double tolerance = 1e-5);
 
 // Runs the net with the backend and with the oracle, forward and backward, twice, and compares
 // everything: tops, bottom gradients, and parameter gradients after one and after two backward

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "core/blob.h"
@@ -91,6 +93,49 @@ TEST_F(BufferTest, SetZeroCostsNothingUntilRead) {
   static_cast<float*>(buffer_.update())[1] += 5;
   EXPECT_FALSE(buffer_.is_zero());
   EXPECT_EQ(plain(buffer_), (std::vector<float>{0, 5, 0}));
+}
+
+// Whole numbers only.
+class Rounded : public Layout {
+ public:
+  explicit Rounded(size_t count) : count_(count) {}
+  size_t bytes() const override { return count_ * sizeof(float); }
+  std::string name() const override { return "rounded"; }
+  bool exact() const override { return false; }
+  bool same(const Layout& other) const override {
+    return dynamic_cast<const Rounded*>(&other) != nullptr;
+  }
+  void to_plain(const void* source, void* plain) const override {
+    std::memcpy(plain, source, bytes());
+  }
+  void from_plain(const void* plain, void* destination) const override {
+    for (size_t i = 0; i < count_; ++i) {
+      static_cast<float*>(destination)[i] = std::round(static_cast<const float*>(plain)[i]);
+    }
+  }
+
+ private:
+  size_t count_;
+};
+
+TEST_F(BufferTest, ReadsWhatIsExactBeforeWhatIsRounded) {
+  const int rounded = buffer_.representation(std::make_shared<Rounded>(3));
+  set_reversed({4.25F, 5.5F, 6.75F});
+  EXPECT_EQ(static_cast<const float*>(buffer_.read(rounded))[0], 7);
+  set_reversed({1.25F, 2.5F, 3.75F});
+  buffer_.read(rounded);
+  EXPECT_EQ(plain(buffer_), (std::vector<float>{3.75F, 2.5F, 1.25F}));
+  static_cast<float*>(buffer_.write(rounded))[1] = 8;
+  EXPECT_EQ(at(1), 8) << "what was written last counts, also if it is rounded";
+}
+
+TEST_F(BufferTest, TheMasterIsTheFirstLayoutThatIsExact) {
+  EXPECT_EQ(buffer_.master(), reversed_);
+  Buffer other;
+  other.resize(3);
+  const int rounded = other.representation(std::make_shared<Rounded>(3));
+  EXPECT_EQ(other.preferred(), rounded);
+  EXPECT_EQ(other.master(), 0);
 }
 
 TEST_F(BufferTest, FindsAnEqualLayoutAgain) {

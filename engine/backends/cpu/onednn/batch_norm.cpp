@@ -50,7 +50,8 @@ class BatchNorm : public DnnlImplementation {
       run_keeping_input();
     } else {
       forward_.set(DNNL_ARG_SRC, const_cast<void*>(source_.read<void>()));
-      forward_.set(DNNL_ARG_DST, in_place_ ? destination_.update<void>() : destination_.write<void>());
+      forward_.set(DNNL_ARG_DST,
+                   in_place_ ? destination_.update<void>() : destination_.write<void>());
       forward_.run();
     }
     if (!global_ && !layer_.context().repeating)

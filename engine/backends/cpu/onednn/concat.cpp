@@ -37,7 +37,8 @@ class Concat : public DnnlImplementation {
   void backward() override {
     const void* dy = top_diff_.read<void>();
     for (size_t i = 0; i < bottom_.size(); ++i) {
-      if (bottom_[i].wanted) parts_.extract(dy, bottom_[i].diff.write<void>(), i, bottom_[i].offset);
+      if (bottom_[i].wanted)
+        parts_.extract(dy, bottom_[i].diff.write<void>(), i, bottom_[i].offset);
     }
   }
 

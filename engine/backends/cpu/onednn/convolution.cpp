@@ -245,8 +245,8 @@ class ConvolutionImplementation : public DnnlImplementation {
   Forward describe_forward(NumberType type) const {
     const auto description = [&](const Desc& source, const Desc& destination) {
       return Forward(cpu_engine(), kind_, kAlgorithm, source, any_format(dims_.weights, type),
-                     bias_, destination, window_.stride, window_.dilation, window_.pad,
-                     window_.pad, folded_.attributes(activation_));
+                     bias_, destination, window_.stride, window_.dilation, window_.pad, window_.pad,
+                     folded_.attributes(activation_));
     };
     const Forward first =
         description(any_format(dims_.source, type), any_format(dims_.destination, type));
@@ -334,8 +334,8 @@ class ConvolutionImplementation : public DnnlImplementation {
       if (bias_gradient_) back.weights->bind(DNNL_ARG_DIFF_BIAS, bias_, nullptr);
     }
     if (!propagates_down(operation, i)) return;
-    const auto pd = fast_gradient<BackwardData>(
-        [&](const Forward& forward) { return describe_data(forward); });
+    const auto pd =
+        fast_gradient<BackwardData>([&](const Forward& forward) { return describe_data(forward); });
     back.data.emplace(pd);
     back.data->bind(DNNL_ARG_DIFF_DST, pd.diff_dst_desc(), top.diff(), Access::kRead);
     back.data->bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), dims_.plain_weights,

@@ -22,7 +22,8 @@ dnnl_stream_t thread_stream();
 void* thread_scratchpad(size_t bytes);
 
 // An array in one of oneDNN's memory formats, of float or bf16. Its plain form has the same logical
-// dimensions; it is row-major float but where Caffe orders a parameter's axes otherwise than oneDNN.
+// dimensions; it is row-major float but where Caffe orders a parameter's axes otherwise than
+// oneDNN.
 class DnnlLayout : public Layout {
  public:
   DnnlLayout(const Desc& desc, const Desc& plain);

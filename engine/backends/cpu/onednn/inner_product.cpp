@@ -118,7 +118,8 @@ class InnerProduct : public DnnlImplementation {
     gradients_->bind(DNNL_ARG_DIFF_DST, destination_gradient_, operation.top[0]->diff(),
                      Access::kRead);
     gradients_->bind(DNNL_ARG_DIFF_WEIGHTS, pd.diff_weights_desc(), nullptr);
-    if (!floats) keep_master(pd.diff_weights_desc(), plain_weights(), operation.parameter(0).data());
+    if (!floats)
+      keep_master(pd.diff_weights_desc(), plain_weights(), operation.parameter(0).data());
     weights_gradient_.emplace(
         pd.diff_weights_desc(), plain_weights(),
         operation.layer->learns(0) ? &operation.parameter(0).diff() : nullptr);
@@ -136,9 +137,9 @@ class InnerProduct : public DnnlImplementation {
       };
     };
     const Desc any = any_format(source_.get_dims(), source_.get_data_type());
-    const auto pd = prefer<BackwardData>({description(source_, forward.weights_desc()),
-                                          description(source_, weights_),
-                                          description(any, weights_)});
+    const auto pd =
+        prefer<BackwardData>({description(source_, forward.weights_desc()),
+                              description(source_, weights_), description(any, weights_)});
     data_.emplace(pd);
     data_->bind(DNNL_ARG_DIFF_DST, destination_gradient_, operation.top[0]->diff(), Access::kRead);
     bind_weights(*data_, pd.weights_desc(), operation);

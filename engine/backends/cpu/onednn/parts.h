@@ -18,7 +18,8 @@ class Parts {
   Parts(const Blob& whole, const Blobs& parts, int axis, const Blobs& candidates)
       : order_(common_order(parts, axis, candidates)),
         whole_(order_.of(whole)),
-        outer_(order_.tag == Tag::nhwc ? whole.count() / whole.shape()[1] : whole.shape().count(0, axis)),
+        outer_(order_.tag == Tag::nhwc ? whole.count() / whole.shape()[1]
+                                       : whole.shape().count(0, axis)),
         row_(whole.count() / outer_) {
     for (const Blob* part : parts) parts_.push_back(order_.of(*part));
   }

@@ -66,9 +66,9 @@ class Pooling : public DnnlImplementation {
         top_(dims_of(operation.top[0]->shape())),
         window_(padded_window(operation)),
         algorithm_(algorithm(operation, window_)),
-        forward_pd_(cpu_engine(), forward_kind(operation), algorithm_, source_, any_format(top_, source_.get_data_type()),
-                    window_.stride, window_.kernel, window_.dilation, window_.pad_before,
-                    window_.pad_after, strict_attributes()),
+        forward_pd_(cpu_engine(), forward_kind(operation), algorithm_, source_,
+                    any_format(top_, source_.get_data_type()), window_.stride, window_.kernel,
+                    window_.dilation, window_.pad_before, window_.pad_after, strict_attributes()),
         forward_(forward_pd_) {
     require_no_fusion(operation);
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};

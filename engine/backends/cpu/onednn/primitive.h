@@ -80,7 +80,8 @@ class ParameterGradient {
   std::unique_ptr<Storage> aside_;
 };
 
-// Learned weights stay in the format of their gradient, beside the rounded ones that are multiplied.
+// Learned weights stay in the format of their gradient, beside the rounded ones that are
+// multiplied.
 inline void keep_master(const Desc& gradient, const Desc& plain, Buffer& weights) {
   weights.representation(layout_of(gradient, plain));
 }

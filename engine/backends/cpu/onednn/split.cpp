@@ -5,6 +5,7 @@
 #include "backends/cpu/onednn/array.h"
 #include "backends/cpu/onednn/primitive.h"
 #include "kernels/for_each.h"
+#include "kernels/linear.h"
 
 namespace caffe::onednn {
 namespace {
@@ -87,12 +88,9 @@ class Split : public DnnlImplementation {
         return;
       }
       const T* b = static_cast<const T*>(dy_[1]);
-#pragma omp simd
-      for (int64_t i = begin; i < end; ++i) dx[i] = a[i] + b[i];
+      combine(end - begin, 1, a + begin, 1, b + begin, dx + begin);
       for (size_t k = 2; k < n; ++k) {
-        const T* c = static_cast<const T*>(dy_[k]);
-#pragma omp simd
-        for (int64_t i = begin; i < end; ++i) dx[i] = dx[i] + c[i];
+        accumulate(end - begin, 1, static_cast<const T*>(dy_[k]) + begin, dx + begin);
       }
     });
   }
