@@ -4,12 +4,13 @@
 #include <cmath>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/log.h"
 #include "kernels/gemm.h"
+#include "kernels/packed_product.h"
 #include "kernels/reduce.h"
-#include "kernels/rounded_product.h"
 #include "layers/layer.h"
 
 namespace caffe {
@@ -122,7 +123,7 @@ class RecurrentLayer : public PortableLayer<Self> {
     const int64_t rows = steps_ * streams_, g = gate_count();
     T* gates = gates_.overwrite_data<T>();
     multiply(Product::kInput, Transpose::kNo, Transpose::kYes, rows, g, inputs_,
-             bottom[0]->template data_as<T>(), parameter<T>(0), false, gates);
+             bottom[0]->template data_as<T>(), parameter<T>(0), false, gates, 0);
     const T* fixed = static_part<T>(bottom);
     const T* cont = bottom[1]->template data_as<T>();
     const T* weights = parameter<T>(hidden_weights());
@@ -141,7 +142,7 @@ class RecurrentLayer : public PortableLayer<Self> {
       });
       add_constant_part(fixed, now);
       multiply(Product::kHidden, Transpose::kNo, Transpose::kYes, streams_, g, n, kept, weights,
-               true, now, t > 0);
+               true, now, hidden_weights());
       self().forward_step(t, now, go_on, initial, top);
     }
     self().template finish_forward<T>(top);
@@ -176,7 +177,7 @@ class RecurrentLayer : public PortableLayer<Self> {
       if (t == 0) break;
       T* down = dstates[0];
       multiply(Product::kHiddenGradient, Transpose::kNo, Transpose::kNo, streams_, outputs_,
-               gate_count(), now, weights, false, down, t < steps_ - 1);
+               gate_count(), now, weights, false, down, hidden_weights());
       T* earlier = dh + (t - 1) * step();
       const int64_t n = outputs_;
       for_each_heavy(streams_, [=](int64_t row) {
@@ -242,19 +243,25 @@ class RecurrentLayer : public PortableLayer<Self> {
     return static_cast<Product>(static_cast<size_t>(Product::kWeightsGradient) + index);
   }
 
-  // c = op(a) op(b), or c += that where it adds, in the net's precision. `same_b`: b is what it was
-  // in the call before for this product.
+  // c = op(a) op(b), or c += that where it adds, in the net's precision. `weights`: the parameter
+  // that b is; it is packed anew only after it was written.
   template <typename T>
   void multiply(Product product, Transpose trans_a, Transpose trans_b, int64_t m, int64_t n,
-                int64_t k, const T* a, const T* b, bool adds, T* c, bool same_b = false) {
+                int64_t k, const T* a, const T* b, bool adds, T* c,
+                std::optional<size_t> weights = std::nullopt) {
     if constexpr (std::is_same_v<T, float>) {
-      if (this->context().precision == Precision::kBF16) {
-        std::unique_ptr<RoundedProduct>& rounded = rounded_[product];
-        const RoundedProduct::Shape shape{trans_a, trans_b, m, n, k, adds};
-        const bool fresh = !rounded || rounded->shape() != shape;
-        if (fresh) rounded = std::make_unique<RoundedProduct>(shape);
-        if (fresh || !same_b) rounded->set_b(b);
-        return rounded->run(a, c);
+      const PackedProduct::Shape shape{this->context().precision, trans_a, trans_b, m, n, k, adds};
+      if (PackedProduct::faster(shape)) {
+        Packed& packed = packed_[product];
+        const bool fresh = !packed.product || packed.product->shape() != shape;
+        if (fresh) packed.product = std::make_unique<PackedProduct>(shape);
+        const Buffer* source = weights ? &this->blobs()[*weights]->data() : nullptr;
+        const bool same =
+            source != nullptr && packed.source == source && packed.version == source->version();
+        if (fresh || !same) packed.product->set_b(b);
+        packed.source = source;
+        packed.version = source != nullptr ? source->version() : 0;
+        return packed.product->run(a, c);
       }
     }
     gemm(trans_a, trans_b, m, n, k, T{1}, a, b, T(adds ? 1 : 0), c);
@@ -302,7 +309,7 @@ class RecurrentLayer : public PortableLayer<Self> {
     if (!has_static_) return nullptr;
     T* part = static_part_.overwrite_data<T>();
     multiply(Product::kStatic, Transpose::kNo, Transpose::kYes, streams_, gate_count(),
-             static_inputs_, bottom[2]->template data_as<T>(), parameter<T>(2), false, part);
+             static_inputs_, bottom[2]->template data_as<T>(), parameter<T>(2), false, part, 2);
     return part;
   }
 
@@ -341,7 +348,7 @@ class RecurrentLayer : public PortableLayer<Self> {
     add_gradient(hidden_weights(), gates, before_.data_as<T>(), rows, g, outputs_);
     if (propagate_down[0]) {
       multiply(Product::kInputGradient, Transpose::kNo, Transpose::kNo, rows, inputs_, g, gates,
-               parameter<T>(0), false, bottom[0]->template overwrite_diff<T>());
+               parameter<T>(0), false, bottom[0]->template overwrite_diff<T>(), 0);
     }
     if (!has_static_) return;
     T* total = static_part_.overwrite_diff<T>();
@@ -356,7 +363,7 @@ class RecurrentLayer : public PortableLayer<Self> {
     if (propagate_down[2]) {
       multiply(Product::kStaticGradient, Transpose::kNo, Transpose::kNo, streams_, static_inputs_,
                g, static_cast<const T*>(total), parameter<T>(2), false,
-               bottom[2]->template overwrite_diff<T>());
+               bottom[2]->template overwrite_diff<T>(), 2);
     }
   }
 
@@ -367,7 +374,12 @@ class RecurrentLayer : public PortableLayer<Self> {
   Blob before_;           // the hidden state each step starts from: zero where a sequence begins
   Blob hidden_gradient_;  // of all steps
   Blob static_part_;      // what the static input adds to the gates, and its gradient
-  std::map<Product, std::unique_ptr<RoundedProduct>> rounded_;  // in bf16
+  struct Packed {
+    std::unique_ptr<PackedProduct> product;
+    const Buffer* source = nullptr;  // the weights in it, as they were in this version
+    uint64_t version = 0;
+  };
+  std::map<Product, Packed> packed_;
   std::vector<std::unique_ptr<Blob>> initial_;         // states the pass at hand began with
   std::vector<std::unique_ptr<Blob>> last_;            // and ended with; unless they are exposed
   std::vector<std::unique_ptr<Blob>> state_gradient_;  // of the states before the step at hand

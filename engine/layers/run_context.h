@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/buffer.h"
+#include "core/precision.h"
 #include "proto/caffe.pb.h"
 
 namespace caffe {
@@ -25,11 +26,6 @@ struct DataOptions {
   bool resize = false;
   int threads = 1;  // that decode and transform, beside the compute threads
 };
-
-// What a net of float32 computes in. With kBF16 activations, their gradients and the weights that
-// are multiplied are rounded to bfloat16 wherever that is faster; parameters, their gradients and
-// history, statistics and losses stay float32.
-enum class Precision { kF32, kBF16 };
 
 // What a net shares with all its layers.
 struct RunContext {

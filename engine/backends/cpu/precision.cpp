@@ -27,11 +27,4 @@ bool supports(Precision precision) {
   return precision == Precision::kF32 || bf16;
 }
 
-Precision parse_precision(const std::string& text, const std::string& what) {
-  CAFFE_REQUIRE(text == "f32" || text == "bf16", what, " is f32 or bf16, not \"", text, "\"");
-  return text == "bf16" ? Precision::kBF16 : Precision::kF32;
-}
-
-std::string name_of(Precision precision) { return precision == Precision::kF32 ? "f32" : "bf16"; }
-
 }  // namespace caffe
