@@ -3,24 +3,24 @@
 #include "core/clones.h"
 
 // All operands are read before anything is chosen, because a loop that reads under a condition does
-// not become SIMD code.
+// not become SIMD code; nor does one over BF16 under `omp simd`.
 namespace caffe {
 
 template <typename T>
 CAFFE_CLONES void combine(int64_t n, float a, const T* x0, float b, const T* x1, T* y) {
-#pragma omp simd
+#pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) y[i] = a * x0[i] + b * x1[i];
 }
 
 template <typename T>
 CAFFE_CLONES void accumulate(int64_t n, float a, const T* x, T* y) {
-#pragma omp simd
+#pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) y[i] = y[i] + a * x[i];
 }
 
 template <typename T>
 CAFFE_CLONES void rectify(int64_t n, T* y) {
-#pragma omp simd
+#pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
     const float value = y[i];
     y[i] = value < 0 ? 0 : value;
@@ -29,13 +29,13 @@ CAFFE_CLONES void rectify(int64_t n, T* y) {
 
 template <typename T>
 CAFFE_CLONES void scale(int64_t n, float a, const T* from, T* to) {
-#pragma omp simd
+#pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) to[i] = a * from[i];
 }
 
 template <typename T>
 CAFFE_CLONES void scale_where_positive(int64_t n, float a, const T* from, const T* y, T* to) {
-#pragma omp simd
+#pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
     const float value = from[i], condition = y[i];
     to[i] = a * (condition > 0 ? value : 0);
