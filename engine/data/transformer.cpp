@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "core/clones.h"
 #include "core/error.h"
 #include "core/random.h"
 #include "core/shape.h"
@@ -22,7 +23,8 @@ inline float mean_at(float mean, int) { return mean; }
 inline float mean_at(const float* mean, int x) { return mean[x]; }
 
 template <int kStride, typename T, typename Mean>
-void transform_row(const T* in, int count, Mean mean, float scale, bool mirror, float* out) {
+CAFFE_CLONES void transform_row(const T* in, int count, Mean mean, float scale, bool mirror,
+                                float* out) {
   for (int x = 0; x < count; ++x) {
     out[x] = (static_cast<float>(in[kStride * x]) - mean_at(mean, x)) * scale;
   }
