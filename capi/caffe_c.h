@@ -133,6 +133,10 @@ CAFFE_C_API void caffe_comm_free(caffe_comm* comm);
  *   data_threads      threads that decode and transform, for each data layer (default 1)
  *   memory_limit      bytes that the training net's blobs may take; where they need more, parts of
  *                     it run forward again on the way back (default 0: no limit)
+ *   precision         f32 or bf16: what all nets compute in (default: the solver's own). With bf16
+ *                     activations, their gradients and weights that are multiplied are rounded to
+ *                     bfloat16; parameters, their gradients and snapshots are float32. An error on
+ *                     a processor without bf16
  */
 CAFFE_C_API int caffe_solver_create(const uint8_t* solver, size_t size, const char* options,
                                     caffe_solver** handle);
@@ -187,6 +191,7 @@ CAFFE_C_API void caffe_solver_free(caffe_solver* solver);
  *   observe    comma-separated blobs that will be read, beside the outputs
  *   stages     comma-separated NetState stages;  level  NetState level
  *   data_threads  threads that decode and transform, for each data layer (default 1)
+ *   precision  f32 (default) or bf16, as for solvers; what is read is float32
  */
 CAFFE_C_API int caffe_net_create(const uint8_t* net, size_t size, int phase, const char* options,
                                  caffe_net** handle);

@@ -26,6 +26,7 @@ caffe::NetOptions net_options(const Options& options, int phase) {
   if (options.has("level")) result.level = static_cast<int>(options.integer("level", 0, INT32_MIN));
   result.stages = caffe::capi::split_list(options.text("stages"));
   result.observed = caffe::capi::split_list(options.text("observe"));
+  result.precision = options.precision();
   result.forward_only = true;  // this interface has no backward for nets
   CAFFE_REQUIRE(options.has("begin") == options.has("end"),
                 "caffe_net_create: the options begin and end go together");
@@ -116,7 +117,7 @@ int caffe_net_create(const uint8_t* net, size_t size, int phase, const char* opt
     given(handle, "handle");
     const Options parsed("caffe_net_create", options,
                          {"weights", "threads", "begin", "end", "feed", "resize", "observe",
-                          "stages", "level", "data_threads"});
+                          "stages", "level", "data_threads", "precision"});
     const caffe::NetOptions chosen = net_options(parsed, phase);
     const caffe::NetParameter param = parse_net(net, size);
     auto created = std::make_unique<caffe_net>(static_cast<int>(parsed.integer("threads", 0, 0)));

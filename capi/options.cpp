@@ -4,6 +4,7 @@
 #include <charconv>
 #include <sstream>
 
+#include "backends/cpu/precision.h"
 #include "core/error.h"
 
 namespace caffe::capi {
@@ -50,6 +51,10 @@ bool Options::flag(const std::string& key) const {
   CAFFE_REQUIRE(value == "0" || value == "1", function_, ": option '", key, "' is '", value,
                 "'; use 0 or 1");
   return value == "1";
+}
+
+Precision Options::precision() const {
+  return parse_precision(text("precision", "f32"), function_ + ": option 'precision'");
 }
 
 }  // namespace caffe::capi

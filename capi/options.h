@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 
+#include "layers/run_context.h"
+
 namespace caffe::capi {
 
 // The text "key=value", one a line. Errors (kInvalidArgument) start with `function` and name the
@@ -19,6 +21,7 @@ class Options {
   std::string text(const std::string& key, const std::string& otherwise = "") const;
   int64_t integer(const std::string& key, int64_t otherwise, int64_t least) const;
   bool flag(const std::string& key) const;  // 0 or 1; not given: 0
+  Precision precision() const;              // of the key "precision"; not given: f32
 
  private:
   std::string function_;

@@ -62,6 +62,7 @@ caffe::SolverOptions solver_options(const Options& options) {
   result.data_threads = static_cast<int>(options.integer("data_threads", 1, 1));
   result.continue_data = options.flag("continue_data");
   result.memory_limit = static_cast<size_t>(options.integer("memory_limit", 0, 0));
+  if (options.has("precision")) result.precision = options.precision();
   if (options.has("first_batch")) result.first_batch = options.integer("first_batch", 0, 0);
   if (options.has("seed")) result.seed = static_cast<uint64_t>(options.integer("seed", 0, 0));
   return result;
@@ -133,7 +134,7 @@ int caffe_solver_create(const uint8_t* solver, size_t size, const char* options,
     const Options parsed(
         "caffe_solver_create", options,
         {"rank", "world", "threads", "weights", "state", "continue_data", "first_batch", "shuffle",
-         "seed", "resize", "data_threads", "memory_limit"});
+         "seed", "resize", "data_threads", "memory_limit", "precision"});
     const caffe::SolverOptions chosen = solver_options(parsed);
     const caffe::SolverParameter param = parse_solver(solver, size);
     auto created =

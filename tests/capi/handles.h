@@ -76,6 +76,20 @@ inline NetHandle make_net(const std::string& text, int phase = 1, const std::str
   return net;
 }
 
+// Whether this processor computes in bf16. To be asked through the interface itself: where the
+// engine has it is no business of a caller's.
+inline bool has_bf16() {
+  NetHandle net;
+  const int status =
+      create_net("layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 1 } } }", 1,
+                 "precision=bf16", &net);
+  const bool refused =
+      std::string(caffe_last_error()).find("this processor does not compute in bf16") !=
+      std::string::npos;
+  if (status != CAFFE_OK && !refused) must(status);
+  return status == CAFFE_OK;
+}
+
 inline std::vector<std::string> to_vector(StringsHandle strings) {
   std::vector<std::string> list;
   for (size_t i = 0; i < caffe_strings_size(strings.get()); ++i)

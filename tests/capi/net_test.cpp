@@ -39,6 +39,8 @@ TEST(NetCreate, RefusesBadOptions) {
   EXPECT_THAT(caffe_last_error(), AllOf(HasSubstr("threads"), HasSubstr("two")));
   EXPECT_EQ(status_of(kInput, "threads=1\nthreads=2"), CAFFE_INVALID_ARGUMENT);
   EXPECT_THAT(caffe_last_error(), HasSubstr("twice"));
+  EXPECT_EQ(status_of(kInput, "precision=f16"), CAFFE_INVALID_ARGUMENT);
+  EXPECT_THAT(caffe_last_error(), HasSubstr("option 'precision' is f32 or bf16, not \"f16\""));
   EXPECT_EQ(status_of(kInput, "begin=0"), CAFFE_INVALID_ARGUMENT);
   EXPECT_THAT(caffe_last_error(), HasSubstr("go together"));
   EXPECT_EQ(status_of(kInput, "begin=5\nend=4"), CAFFE_INVALID_ARGUMENT);
@@ -100,10 +102,11 @@ struct Pass {
   std::vector<float> scores;
 };
 
-Pass run_over(const Digits& digits, int64_t begin, int64_t end, int batch) {
-  const NetHandle net =
-      make_net(smooth_net(digits.train, digits.train, batch), 1,
-               "observe=ip2\nbegin=" + std::to_string(begin) + "\nend=" + std::to_string(end));
+Pass run_over(const Digits& digits, int64_t begin, int64_t end, int batch,
+              const std::string& more = "") {
+  const NetHandle net = make_net(
+      smooth_net(digits.train, digits.train, batch), 1,
+      "observe=ip2\nbegin=" + std::to_string(begin) + "\nend=" + std::to_string(end) + "\n" + more);
   Pass pass;
   for (;;) {
     int64_t rows = -1;
@@ -142,6 +145,19 @@ TEST(NetOverRecords, GivesTheSameNumbersForAnyPartition) {
   ASSERT_EQ(parts.scores.size(), whole.scores.size());
   for (size_t i = 0; i < whole.scores.size(); ++i)
     EXPECT_NEAR(parts.scores[i], whole.scores[i], 1e-5);
+}
+
+TEST(NetOverRecords, GivesNearlyTheSameNumbersInBf16) {
+  if (!has_bf16()) GTEST_SKIP() << "this processor does not compute in bf16";
+  const Digits digits;
+  const Pass plain = run_over(digits, 0, 60, 10, "precision=f32");
+  EXPECT_EQ(run_over(digits, 0, 60, 10).scores, plain.scores);
+  const Pass rounded = run_over(digits, 0, 60, 10, "precision=bf16");
+  EXPECT_EQ(rounded.keys, plain.keys);
+  ASSERT_EQ(rounded.scores.size(), plain.scores.size());
+  EXPECT_NE(rounded.scores, plain.scores);
+  for (size_t i = 0; i < plain.scores.size(); ++i)
+    EXPECT_NEAR(rounded.scores[i], plain.scores[i], 2e-2);
 }
 
 TEST(NetOverRecords, OfAnEmptyRangeEndsAtOnce) {

@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <future>
 #include <thread>
@@ -48,6 +50,8 @@ TEST(SolverCreate, SaysWhatIsWrong) {
   EXPECT_THAT(caffe_last_error(), HasSubstr("rank 2"));
   EXPECT_EQ(status_of(solver_text(digits), "ranks=2"), CAFFE_INVALID_ARGUMENT);
   EXPECT_THAT(caffe_last_error(), AllOf(HasSubstr("'ranks'"), HasSubstr("rank, world")));
+  EXPECT_EQ(status_of(solver_text(digits), "precision=BF16"), CAFFE_INVALID_ARGUMENT);
+  EXPECT_THAT(caffe_last_error(), HasSubstr("option 'precision' is f32 or bf16, not \"BF16\""));
   EXPECT_EQ(status_of(solver_text(digits), "shuffle=yes"), CAFFE_INVALID_ARGUMENT);
   EXPECT_THAT(caffe_last_error(), HasSubstr("shuffle"));
   EXPECT_EQ(status_of(with_net(kSgd, smooth_net("/does/not/exist", digits.test, 8))), CAFFE_IO);
@@ -127,6 +131,42 @@ TEST(Solver, GoesOnFromASnapshotAsIfItHadNotStopped) {
   EXPECT_EQ(caffe_solver_iter(resumed.get()), 13);
   step(resumed, 12);
   EXPECT_TRUE(snapshot(whole, digits.scratch, "a") == snapshot(resumed, digits.scratch, "b"));
+}
+
+// Parameters after a few steps.
+std::vector<float> trained(const Digits& digits, const std::string& text,
+                           const std::string& options) {
+  const SolverHandle solver = make_solver(text, "threads=1\n" + options);
+  step(solver, 10);
+  NetParameter net;
+  net.ParseFromString(snapshot(solver, digits.scratch, "trained"));
+  std::vector<float> values;
+  for (const LayerParameter& layer : net.layer()) {
+    for (const BlobProto& blob : layer.blobs())
+      values.insert(values.end(), blob.data().begin(), blob.data().end());
+  }
+  return values;
+}
+
+bool is_bf16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return (bits & 0xffff) == 0;
+}
+
+TEST(Solver, ComputesInBf16AndKeepsItsParametersInFloat32) {
+  if (!has_bf16()) GTEST_SKIP() << "this processor does not compute in bf16";
+  const Digits digits;
+  const std::string plain_text = solver_text(digits),
+                    rounded_text = solver_text(digits, "precision: BF16");
+  const std::vector<float> plain = trained(digits, plain_text, "");
+  const std::vector<float> rounded = trained(digits, plain_text, "precision=bf16");
+  ASSERT_EQ(rounded.size(), plain.size());
+  EXPECT_NE(rounded, plain);
+  for (size_t i = 0; i < plain.size(); ++i) EXPECT_NEAR(rounded[i], plain[i], 2e-2);
+  EXPECT_FALSE(std::all_of(rounded.begin(), rounded.end(), is_bf16));
+  EXPECT_EQ(trained(digits, rounded_text, ""), rounded);
+  EXPECT_EQ(trained(digits, rounded_text, "precision=f32"), plain);
 }
 
 TEST(Solver, GoesOnAtTheBatchThatIsNamed) {
