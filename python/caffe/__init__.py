@@ -5,7 +5,7 @@ A net file becomes a `Net`, whose blobs are numpy views without copies; a solver
 """
 
 try:
-    from ._caffe import CaffeError, __version__, layer_type_list, solver_type_list
+    from ._caffe import CaffeError, __version__, layer_type_list, solver_type_list, supports_bf16
 except ModuleNotFoundError as error:
     if error.name != "caffe._caffe":
         raise
@@ -89,5 +89,6 @@ __all__ = [
     "solver_count",
     "solver_rank",
     "solver_type_list",
+    "supports_bf16",
     "to_proto",
 ]

@@ -91,6 +91,7 @@ class NetCore:
         weights: str,
         seed: int,
         memory_limit: int,
+        precision: str,
     ) -> None: ...
     @property
     def name(self) -> str: ...
@@ -120,7 +121,13 @@ class SolverCore:
     """What caffe.SGDSolver and its kin are made of."""
 
     def __init__(
-        self, file: str, type: str, observed: Sequence[str] | None, seed: int | None, memory_limit: int
+        self,
+        file: str,
+        type: str,
+        observed: Sequence[str] | None,
+        seed: int | None,
+        memory_limit: int,
+        precision: str | None,
     ) -> None: ...
     @property
     def type(self) -> str: ...
@@ -147,6 +154,9 @@ def layer_type_list() -> list[str]:
 
 def solver_type_list() -> list[str]:
     """The types that a solver file may have."""
+
+def supports_bf16() -> bool:
+    """Whether nets can compute in bf16 on this processor."""
 
 def set_log_threshold(level: int) -> None: ...
 def log(text: str) -> None: ...

@@ -19,18 +19,20 @@ StrPath = str | os.PathLike[str]
 class Net:
     """A net of layers, with its blobs and parameters as numpy views.
 
-    Net(network_file, phase, level=0, stages=None, weights=None, observed=None, memory_limit=0)
-    Net(network_file, weights, phase, observed=None, memory_limit=0)
+    Net(network_file, phase, level=0, stages=None, weights=None, observed=None, memory_limit=0, precision="f32")
+    Net(network_file, weights, phase, observed=None, memory_limit=0, precision="f32")
 
     network_file: path of a .prototxt. phase: caffe.TRAIN or caffe.TEST. weights: path of a .caffemodel[.h5], or several
     with commas between them. observed: names of the blobs that will be read; inputs, outputs and parameters always can
     be. With None all blobs can; with fewer the net may join layers, and runs faster. memory_limit: bytes that blobs may
-    take, with observed=[...]; where they need more, parts of the net run forward again in backward().
+    take, with observed=[...]; where they need more, parts of the net run forward again in backward(). precision: with
+    "bf16" the net rounds activations, their gradients and weights that are multiplied to bfloat16, which is faster on
+    processors that have it (caffe.supports_bf16()); all that can be read is float32 nevertheless.
 
     Errors are caffe.CaffeError.
     """
 
-    def __init__(self, network_file, *args, observed=None, memory_limit=0, **kwargs):
+    def __init__(self, network_file, *args, observed=None, memory_limit=0, precision="f32", **kwargs):
         if (args and isinstance(args[0], (str, bytes))) or "pretrained_param_file" in kwargs:
             names, kwargs_of_old_form = ("weights", "phase"), {"pretrained_param_file": "weights"}
             kwargs = {kwargs_of_old_form.get(key, key): value for key, value in kwargs.items()}
@@ -56,6 +58,7 @@ class Net:
                 weights.decode() if isinstance(weights, bytes) else str(weights),
                 net_seed(),
                 memory_limit,
+                precision,
             )
         )
 

@@ -11,15 +11,21 @@ from .proto import caffe_pb2
 class Solver:
     """Trains a net as a solver .prototxt says.
 
-    Solver(solver_file, observed=None, memory_limit=0): observed as in caffe.Net, for the training net and the test
-    nets; memory_limit for the training net. Relative names in the file are relative to the working directory. Errors
-    are caffe.CaffeError.
+    Solver(solver_file, observed=None, memory_limit=0, precision=None): observed and precision as in caffe.Net, for the
+    training net and the test nets; without precision the file's own holds. memory_limit is for the training net.
+    Relative names in the file are relative to the working directory. Errors are caffe.CaffeError.
     """
 
     _type = ""  # the type that is made, whatever the file says; empty: what the file says
 
-    def __init__(self, solver_file: StrPath, observed: Iterable[str] | None = None, memory_limit: int = 0) -> None:
-        self._set_core(_make_core(solver_file, self._type, observed, memory_limit))
+    def __init__(
+        self,
+        solver_file: StrPath,
+        observed: Iterable[str] | None = None,
+        memory_limit: int = 0,
+        precision: str | None = None,
+    ) -> None:
+        self._set_core(_make_core(solver_file, self._type, observed, memory_limit, precision))
 
     @classmethod
     def _of(cls, core):
@@ -139,13 +145,18 @@ class AdamSolver(Solver):
 _CLASSES = (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver)
 
 
-def _make_core(solver_file, kind, observed, memory_limit):
+def _make_core(solver_file, kind, observed, memory_limit, precision):
     names = None if observed is None else list(observed)
-    return _caffe.SolverCore(str(solver_file), kind, names, chosen_seed(), memory_limit)
+    return _caffe.SolverCore(str(solver_file), kind, names, chosen_seed(), memory_limit, precision)
 
 
-def get_solver(solver_file: StrPath, observed: Iterable[str] | None = None, memory_limit: int = 0) -> Solver:
-    """The solver of the type that the file names. `observed` and `memory_limit` as in caffe.Net."""
-    core = _make_core(solver_file, "", observed, memory_limit)
+def get_solver(
+    solver_file: StrPath,
+    observed: Iterable[str] | None = None,
+    memory_limit: int = 0,
+    precision: str | None = None,
+) -> Solver:
+    """The solver of the type that the file names. The other arguments as in caffe.Solver."""
+    core = _make_core(solver_file, "", observed, memory_limit, precision)
     kinds = {kind._type: kind for kind in _CLASSES}
     return kinds.get(core.type, Solver)._of(core)

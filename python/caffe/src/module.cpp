@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/cpu/precision.h"
 #include "bindings.h"
 #include "core/log.h"
 #include "io/prototxt.h"
@@ -76,6 +77,9 @@ PYBIND11_MODULE(_caffe, module) {
              "The types that a layer of a net file may have.");
   module.def("solver_type_list", &registered_names<SolverRegistry>,
              "The types that a solver file may have.");
+  module.def(
+      "supports_bf16", [] { return supports(Precision::kBF16); },
+      "Whether nets can compute in bf16 on this processor.");
   module.def("read_net", [](const std::string& file) {
     const NetParameter net = [&] {
       py::gil_scoped_release release;

@@ -3,6 +3,7 @@
 #include <optional>
 #include <vector>
 
+#include "backends/cpu/precision.h"
 #include "bindings.h"
 #include "io/prototxt.h"
 #include "io/snapshot.h"
@@ -22,7 +23,7 @@ struct LayerHandle {
 
 NetPtr make_net(const std::string& file, int phase, int level, std::vector<std::string> stages,
                 std::optional<std::vector<std::string>> observed, const std::string& weights,
-                uint64_t seed, size_t memory_limit) {
+                uint64_t seed, size_t memory_limit, const std::string& precision) {
   CAFFE_REQUIRE(phase == TRAIN || phase == TEST, "phase is ", phase,
                 "; use caffe.TRAIN or caffe.TEST");
   NetOptions options;
@@ -32,6 +33,7 @@ NetPtr make_net(const std::string& file, int phase, int level, std::vector<std::
   options.observed = std::move(observed);
   options.seed = seed;
   options.memory_limit = memory_limit;
+  options.precision = parse_precision(precision, "precision");
   const Lock lock = std::make_shared<std::recursive_mutex>();
   return unlocked(lock, [&] {
     auto net = std::make_shared<Net>(read_net(file), options);

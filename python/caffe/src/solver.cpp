@@ -3,6 +3,7 @@
 #include <optional>
 #include <vector>
 
+#include "backends/cpu/precision.h"
 #include "bindings.h"
 #include "io/prototxt.h"
 #include "solvers/solver.h"
@@ -26,7 +27,8 @@ SolverRequest check_signals() {
 
 std::unique_ptr<SolverHandle> make_solver(const std::string& file, const std::string& type,
                                           std::optional<std::vector<std::string>> observed,
-                                          std::optional<uint64_t> seed, size_t memory_limit) {
+                                          std::optional<uint64_t> seed, size_t memory_limit,
+                                          const std::optional<std::string>& precision) {
   auto handle = std::make_unique<SolverHandle>();
   unlocked(handle->lock, [&] {
     SolverParameter param = read_solver(file);
@@ -34,6 +36,7 @@ std::unique_ptr<SolverHandle> make_solver(const std::string& file, const std::st
     SolverOptions options;
     options.observed = std::move(observed);
     options.memory_limit = memory_limit;
+    if (precision) options.precision = parse_precision(*precision, "precision");
     if (param.random_seed() < 0) options.seed = seed;
     handle->solver = std::make_shared<Solver>(param, options);
     handle->solver->set_requests(&check_signals);
