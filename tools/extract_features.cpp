@@ -112,6 +112,7 @@ void extract(const Flags& flags) {
   NetOptions options;
   options.phase = TEST;
   options.observed = blobs;
+  options.precision = precision_flag(flags).value_or(Precision::kF32);
   options.seed = default_seed();
   options.forward_only = true;
   Net net(read_net(names[1]), options);
@@ -148,6 +149,7 @@ Program program() {
                   "extract_features lenet.caffemodel lenet_train_test.prototxt ip1,ip2 "
                   "ip1_lmdb,ip2_lmdb 100 lmdb"};
   add_threads_flag(&program.flags);
+  add_precision_flag(&program.flags);
   return program;
 }
 

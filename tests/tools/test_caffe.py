@@ -9,10 +9,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from caffe_logs import events, forms, values
 from command_line import SECONDS, Tool
 from following import Follower
+from processors import are_bf16, needs_bf16, supports_bf16
 
 SOLVER = "lenet_tiny_solver.prototxt"
 NET = "lenet_tiny_train_test.prototxt"
@@ -273,6 +275,53 @@ def test_flags_may_be_written_as_gflags_allow(caffe, flags):
     assert len([form for form in forms(log) if form.startswith("Batch")]) == 2
 
 
+# ---- in bf16 ----
+
+
+@needs_bf16
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_training_in_bf16_is_near_that_in_f32_and_its_weights_are_float32(caffe, formats, caffe_pb2, workers):
+    def trained(*more):
+        caffe.succeed("train", "-solver", SOLVER, "-workers", workers, "-threads", "1", *more)
+        net = caffe_pb2.NetParameter.FromString((formats / MODEL).read_bytes())
+        return np.concatenate([blob.data for layer in net.layer for blob in layer.blobs])
+
+    plain = trained()
+    by_flag = trained("-precision", "bf16")
+    assert np.abs(by_flag - plain).max() < 2e-2
+    assert (by_flag != plain).any()
+    assert not are_bf16(by_flag).all()
+    (formats / SOLVER).write_text((formats / SOLVER).read_text() + "\nprecision: BF16\n")
+    np.testing.assert_array_equal(trained(), by_flag)
+    np.testing.assert_array_equal(trained("-precision", "f32"), plain)
+
+
+@needs_bf16
+def test_scores_in_bf16_are_near_those_in_f32(caffe):
+    def scores(*more):
+        return values(caffe.succeed("test", "-model", NET, "-weights", MODEL, "-iterations", "2", *more).stderr)
+
+    plain = scores("-precision", "f32")
+    assert plain == scores()
+    rounded = scores("-precision", "bf16")
+    assert rounded == pytest.approx(plain, rel=2e-2)
+    assert rounded != plain
+
+
+@needs_bf16
+def test_a_net_in_bf16_is_measured_and_planned(caffe):
+    log = caffe.succeed("time", "-model", NET, "-iterations", "1", "-precision", "bf16").stderr
+    assert "Average Forward pass" in log
+    plain = caffe.succeed("plan", NET).stdout
+    assert caffe.succeed("plan", NET, "-precision", "f32").stdout == plain
+    assert caffe.succeed("plan", NET, "-precision", "bf16").stdout != plain
+
+
+@pytest.mark.skipif(supports_bf16(), reason="this processor computes in bf16")
+def test_without_bf16_the_processor_is_what_is_said_to_lack_it(caffe):
+    assert "this processor does not compute in bf16" in caffe.fail("train", "-solver", SOLVER, "-precision", "bf16")
+
+
 # ---- time, plan, device_query ----
 
 
@@ -317,6 +366,8 @@ def test_device_query_tells_what_the_system_says(caffe):
     flags = re.search(r"^flags\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split()
     assert "sse4_2" in answers["Instruction sets"].split()
     assert set(answers["Instruction sets"].split()) <= set(flags)
+    assert answers["Computes in bf16"] == ("yes" if supports_bf16() else "no")
+    assert answers["Computes in bf16"] == "yes" or "avx512_bf16" not in flags
 
 
 # ---- errors: one line that says what to do, exit code 1 ----
@@ -337,8 +388,10 @@ def test_device_query_tells_what_the_system_says(caffe):
         (["train", "-solver", SOLVER, "-snapshot", "nowhere.solverstate"], "nowhere.solverstate"),
         (["train", "-solver", SOLVER, "-weights", "nowhere.caffemodel"], "nowhere.caffemodel"),
         (["train", "-solver", SOLVER, "-sigint_effect", "explode"], "snapshot, stop or none"),
-        (["train", "-solver", SOLVER, "-precision", "bf16"], "f32 only"),
-        (["train", "-solver", SOLVER, "-precision", "f16"], "is f32"),
+        (["train", "-solver", SOLVER, "-precision", "f16"], 'flag -precision is f32 or bf16, not "f16"'),
+        (["test", "-model", NET, "-weights", MODEL, "-precision", "half"], 'f32 or bf16, not "half"'),
+        (["time", "-model", NET, "-precision", "f16"], 'f32 or bf16, not "f16"'),
+        (["plan", NET, "-precision", "BF16"], 'f32 or bf16, not "BF16"'),
         (["train", "-solver", SOLVER, "-workers", "0"], "at least 1"),
         (["train", "-solver", SOLVER, "-workers", "1000"], "more than 256"),
         (["train", "-solver", SOLVER, "-threads", "0"], "at least 1"),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 from command_line import Tool
+from processors import needs_bf16
 
 NET = "lenet_tiny_train_test.prototxt"
 MODEL = "snap/lenet_tiny_iter_20.caffemodel"
@@ -43,6 +44,17 @@ def test_the_log_has_the_lines_of_caffe(tool, formats):
     ours = tool.succeed(MODEL, NET, "ip1,ip2", "feat_a,feat_b", "3", "lmdb").stderr
     theirs = (formats / "log_extract_features.txt").read_text().replace("feat_ip1_lmdb", "feat_a")
     assert told(ours) == told(theirs.replace("feat_ip2_lmdb", "feat_b"))
+
+
+@needs_bf16
+def test_features_in_bf16_are_near_those_in_f32(tool, formats):
+    def features(store, *more):
+        tool.succeed(MODEL, NET, "ip1", store, "1", "lmdb", *more)
+        return np.array([datum.float_data for datum in records(formats / store).values()])
+
+    plain, rounded = features("plain"), features("rounded", "-precision", "bf16")
+    np.testing.assert_allclose(rounded, plain, rtol=2e-2, atol=2e-2 * np.abs(plain).max())
+    assert (rounded != plain).any()
 
 
 def test_leveldb_holds_the_same(tool, formats):

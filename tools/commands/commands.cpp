@@ -1,6 +1,7 @@
 #include "tools/commands/commands.h"
 
 #include "core/random.h"
+#include "tools/common/command.h"
 
 namespace caffe {
 
@@ -47,6 +48,7 @@ NetOptions net_options(const Flags& flags, Phase phase) {
   options.level = static_cast<int>(flags.number("level", 0));
   options.stages = flags.list("stage");
   options.observed.emplace();
+  options.precision = precision_flag(flags).value_or(Precision::kF32);
   options.seed = default_seed();
   return options;
 }

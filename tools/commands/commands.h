@@ -39,7 +39,8 @@ size_t memory_limit_flag(const Flags& flags);
 void add_phase_flag(Flags* flags);
 Phase phase_flag(const Flags& flags);
 
-// Of a net that nobody looks into: what a solver runs.
+// Of a net that nobody looks into: what a solver runs. Needs add_state_flags and
+// add_precision_flag.
 NetOptions net_options(const Flags& flags, Phase phase);
 
 }  // namespace caffe

@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "backends/cpu/precision.h"
 #include "core/memory.h"
 #include "tools/commands/commands.h"
 
@@ -77,6 +78,7 @@ void device_query(const Flags& flags) {
   const Processor processor = read_processor();
   std::cout << "Device: CPU\nName: " << processor.name
             << "\nInstruction sets: " << processor.features
+            << "\nComputes in bf16: " << (supports(Precision::kBF16) ? "yes" : "no")
             << "\nSockets: " << processor.sockets.size() << "\nCores: " << processor.cores.size()
             << "\nHardware threads: " << processor.logical
             << "\nHardware threads for this process: " << usable_processors()
@@ -87,7 +89,8 @@ void device_query(const Flags& flags) {
 
 const char* const kAbout =
     "Prints what nets can run on: the processor, the instruction sets by which implementations "
-    "are chosen, how many cores this process may use, and how much memory there is.\n"
+    "are chosen, whether nets can compute in bf16, how many cores this process may use, and how "
+    "much memory there is.\n"
     "\n"
     "example:\n"
     "caffe device_query";

@@ -14,6 +14,7 @@ void plan_flags(Flags* flags) {
   add_phase_flag(flags);
   add_state_flags(flags);
   add_threads_flag(flags);
+  add_precision_flag(flags);
   add_memory_limit_flag(flags);
 }
 

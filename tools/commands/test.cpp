@@ -15,6 +15,7 @@ void test_flags(Flags* flags) {
       .add("iterations", "N", "50", "number of batches");
   add_state_flags(flags);
   add_threads_flag(flags);
+  add_precision_flag(flags);
   add_gpu_flag(flags);
 }
 

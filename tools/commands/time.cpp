@@ -27,6 +27,7 @@ void time_flags(Flags* flags) {
   add_phase_flag(flags);
   add_state_flags(flags);
   add_threads_flag(flags);
+  add_precision_flag(flags);
   add_gpu_flag(flags);
 }
 

@@ -29,12 +29,12 @@ void train_flags(Flags* flags) {
       .add("workers", "N", "1",
            "worker processes on this machine; each takes batch_size records, gradients are "
            "averaged")
-      .add("precision", "TYPE", "f32", "numbers that are computed with: f32")
       .add("sigint_effect", "EFFECT", "stop",
            "what SIGINT (Ctrl-C) does: snapshot; stop, with a snapshot; or none")
       .add("sighup_effect", "EFFECT", "snapshot", "what SIGHUP does: the same words");
   add_state_flags(flags);
   add_threads_flag(flags);
+  add_precision_flag(flags, "as the solver says");
   add_memory_limit_flag(flags);
   add_gpu_flag(flags);
 }
@@ -43,10 +43,7 @@ void check_flags(const Flags& flags) {
   CAFFE_REQUIRE(flags.given("solver"), "needs a solver: -solver FILE");
   CAFFE_REQUIRE(!flags.given("snapshot") || !flags.given("weights"),
                 "give a snapshot to resume training or weights to finetune but not both");
-  const std::string& precision = flags.text("precision");
-  CAFFE_REQUIRE(precision != "bf16",
-                "-precision bf16: this version computes in f32 only; leave -precision out");
-  CAFFE_REQUIRE(precision == "f32", "flag -precision is f32, not \"", precision, "\"");
+  precision_flag(flags);  // before any worker starts
   refuse_gpu(flags);
 }
 
@@ -67,6 +64,7 @@ void optimize(const SolverParameter& param, const Flags& flags, Worker* worker) 
   SolverOptions options;
   options.observed.emplace();
   options.memory_limit = memory_limit_flag(flags);
+  options.precision = precision_flag(flags);
   if (worker != nullptr) {
     options.rank = worker->rank();
     options.world = worker->world();

@@ -12,6 +12,7 @@
 #include <sstream>
 #include <utility>
 
+#include "backends/cpu/precision.h"
 #include "core/error.h"
 #include "core/log.h"
 
@@ -74,6 +75,19 @@ void apply_threads_flag(const Flags& flags) {
   const int64_t threads = flags.number("threads", 1);
   CAFFE_REQUIRE(threads <= kMostThreads, "-threads ", threads, " is more than ", kMostThreads);
   omp_set_num_threads(static_cast<int>(threads));
+}
+
+void add_precision_flag(Flags* flags, const std::string& otherwise) {
+  flags->add("precision", "TYPE", "",
+             "what nets compute in: f32; or bf16, where activations, their gradients and weights "
+             "that are multiplied are rounded to bfloat16, which is faster on processors that have "
+             "it; without it " +
+                 otherwise);
+}
+
+std::optional<Precision> precision_flag(const Flags& flags) {
+  if (!flags.given("precision")) return std::nullopt;
+  return parse_precision(flags.text("precision"), "flag -precision");
 }
 
 std::string upper_case(std::string text) {

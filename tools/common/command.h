@@ -1,8 +1,10 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
+#include "layers/run_context.h"
 #include "tools/common/flags.h"
 
 namespace caffe {
@@ -18,6 +20,11 @@ std::string backend_flag(const Flags& flags);
 // The flag -threads: compute threads of this process.
 void add_threads_flag(Flags* flags);
 void apply_threads_flag(const Flags& flags);
+
+// The flag -precision: what nets compute in. `otherwise` says in the help text what holds without
+// it.
+void add_precision_flag(Flags* flags, const std::string& otherwise = "f32");
+std::optional<Precision> precision_flag(const Flags& flags);
 
 std::string upper_case(std::string text);
 
