@@ -30,9 +30,11 @@ class CaffeCaptioner private[caffe] (override val uid: String, private[caffe] va
   final val featuresBlob = new Param[String](this, "featuresBlob", "the network's input for the features")
   final val threads = new IntParam(this, "threads", "compute threads of a task; 0: as many as the task has cores",
     ParamValidators.gtEq(0))
+  final val precision = new Param[String](this, "precision",
+    "what is computed in: f32, or bf16, which is faster on processors that have it", ParamValidators.inArray(Precision.Names))
 
   setDefault(captionCol -> "caption", maxLength -> 20, batchSize -> 100, wordBlob -> "input_sentence",
-    contBlob -> "cont_sentence", featuresBlob -> "image_features", threads -> 0)
+    contBlob -> "cont_sentence", featuresBlob -> "image_features", threads -> 0, precision -> Precision.F32)
 
   def getCaptionCol: String = $(captionCol)
   def getMaxLength: Int = $(maxLength)
@@ -41,6 +43,7 @@ class CaffeCaptioner private[caffe] (override val uid: String, private[caffe] va
   def getContBlob: String = $(contBlob)
   def getFeaturesBlob: String = $(featuresBlob)
   def getThreads: Int = $(threads)
+  def getPrecision: String = $(precision)
 
   def setFeaturesCol(value: String): this.type = set(featuresCol, value)
   def setCaptionCol(value: String): this.type = set(captionCol, value)
@@ -50,6 +53,7 @@ class CaffeCaptioner private[caffe] (override val uid: String, private[caffe] va
   def setContBlob(value: String): this.type = set(contBlob, value)
   def setFeaturesBlob(value: String): this.type = set(featuresBlob, value)
   def setThreads(value: Int): this.type = set(threads, value)
+  def setPrecision(value: String): this.type = set(precision, value)
 
   /** The words that it knows, the most frequent first. */
   def vocabulary: Array[String] = words.toArray
@@ -86,8 +90,8 @@ class CaffeCaptioner private[caffe] (override val uid: String, private[caffe] va
     val ready = ServingNet.withInputs(serving, Seq(Seq(1, batch), Seq(1, batch), batch +: shape)).toByteArray
     val index = features(schema)
     val input = FilledInput($(featuresBlob), index, $(featuresCol), schema(index).dataType, shape, shape, Array.empty, resize = false)
-    CaptionJob((Seq(Manifest.sha256(ready), data.digest) ++ serving.outputs).mkString("/"), ready, input, $(wordBlob), $(contBlob),
-      serving.outputs.head, batch, $(maxLength), $(threads))
+    val key = (Seq(Manifest.sha256(ready), data.digest, $(precision)) ++ serving.outputs).mkString("/")
+    CaptionJob(key, ready, input, $(wordBlob), $(contBlob), serving.outputs.head, batch, $(maxLength), $(threads), $(precision))
   }
 
   override def transform(dataset: Dataset[_]): DataFrame = {

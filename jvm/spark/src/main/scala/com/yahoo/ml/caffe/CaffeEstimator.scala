@@ -64,10 +64,11 @@ class CaffeEstimator(override val uid: String) extends Estimator[CaffeModel] wit
     val message = withRounds(solverMessage(made.solver), heldRows, testBatch).toBuilder
     if (made.train eq made.test) message.setNetParam(trainNet.training)
     else message.setTrainNetParam(trainNet.training).addTestNetParam(testNet.training)
-    val trained = run(sc, SolverFiles(message.build(), trainNet.training, testNet.training), frames)
+    val chosen = message.build()
+    val trained = run(sc, SolverFiles(chosen, trainNet.training, testNet.training), frames)
     val model = new CaffeModel(uid, ModelData(testNet.deployed.toByteArray, trained.model, NetSource.meanOf(made.test)))
     model.remember(trained.run)
-    forRows(copyValues(model).setParent(this), made, columns)
+    forRows(copyValues(model).setParent(this), made, columns).setPrecision(Precision.of(chosen))
   }
 
   /** Which columns fill what, from the schema alone. */

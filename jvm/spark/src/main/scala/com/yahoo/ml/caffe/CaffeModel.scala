@@ -23,6 +23,8 @@ class CaffeModel private[caffe] (override val uid: String, private[caffe] val da
   @transient private var trained: Option[Trained] = None
   @transient private lazy val network: NetParameter = NetParameter.parseFrom(data.net)
 
+  setDefault(precision -> Precision.F32) // an estimator's is the solver's
+
   /** The network's definition, all phases. */
   def net: NetParameter = network
 
@@ -69,9 +71,9 @@ class CaffeModel private[caffe] (override val uid: String, private[caffe] val da
     }
     val batch = if (isDefined(batchSize)) $(batchSize) else serving.batch
     val net = ServingNet.withInputs(serving, filled.map(batch +: _.shape)).toByteArray
-    val key = (Manifest.sha256(net) +: data.digest +: serving.outputs).mkString("/")
+    val key = (Manifest.sha256(net) +: data.digest +: $(precision) +: serving.outputs).mkString("/")
     PredictJob(key, net, filled, serving.outputs, batch, $(vectorOutput), $(predictionCol).nonEmpty, $(handleInvalid),
-      ServingNet.canShare(serving.net), $(threads))
+      ServingNet.canShare(serving.net), $(threads), $(precision))
   }
 
   private def usesMeanFile(input: FilledInput): Boolean =

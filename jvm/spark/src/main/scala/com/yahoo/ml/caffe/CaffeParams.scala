@@ -32,6 +32,9 @@ trait CaffeParams extends Params with HasFeaturesCol {
   final val threads = new IntParam(this, "threads", "compute threads of a task; 0: as many as the task has cores",
     ParamValidators.gtEq(0))
 
+  final val precision = new Param[String](this, "precision",
+    "what is computed in: f32, or bf16, which is faster on processors that have it", ParamValidators.inArray(Precision.Names))
+
   setDefault(predictionCol -> "", vectorOutput -> false, handleInvalid -> CaffeParams.Error, resize -> false,
     stages -> Array.empty[String], threads -> 0)
 
@@ -48,6 +51,7 @@ trait CaffeParams extends Params with HasFeaturesCol {
   def getCropSize: Int = $(cropSize)
   def getStages: Array[String] = $(stages)
   def getThreads: Int = $(threads)
+  def getPrecision: String = $(precision)
 
   def setFeaturesCol(value: String): this.type = set(featuresCol, value)
   def setInputs(value: Array[String]): this.type = set(inputs, value)
@@ -63,6 +67,7 @@ trait CaffeParams extends Params with HasFeaturesCol {
   def setCropSize(value: Int): this.type = set(cropSize, value)
   def setStages(value: Array[String]): this.type = set(stages, value)
   def setThreads(value: Int): this.type = set(threads, value)
+  def setPrecision(value: String): this.type = set(precision, value)
 
   /** (blob, column) pairs; `known` are the network's inputs. */
   private[caffe] def inputColumns(known: Seq[String]): Seq[(String, String)] =

@@ -129,6 +129,7 @@ trait CaffeTrainParams extends CaffeParams with HasLabelCol with HasMaxIter with
     change(stepSize)(out.setStepsize(_))
     change(stepValues)(v => out.clearStepvalue().addAllStepvalue(v.toSeq.map(Int.box).asJava))
     change(solverType)(out.setType)
+    change(precision)(v => out.setPrecision(Precision.field(v)))
     change(iterSize)(out.setIterSize(_))
     change(clipGradients)(v => out.setClipGradients(v.toFloat))
     change(seed)(out.setRandomSeed(_))

@@ -11,7 +11,7 @@ private[caffe] final case class CaptionModel(data: ModelData, words: Vector[Stri
 
 /** All that a task needs to make sentences. `threads` 0: as many as the task has cores. */
 private[caffe] final case class CaptionJob(key: String, net: Array[Byte], features: FilledInput, wordBlob: String,
-    contBlob: String, output: String, batch: Int, maxLength: Int, threads: Int)
+    contBlob: String, output: String, batch: Int, maxLength: Int, threads: Int, precision: String)
 
 /** Makes sentences for rows, a batch at a time. One thread at a time. */
 private[caffe] final class Captions(job: CaptionJob, model: CaptionModel, cores: Int) extends AutoCloseable {
@@ -19,7 +19,8 @@ private[caffe] final class Captions(job: CaptionJob, model: CaptionModel, cores:
   private val (word, cont) = (buffer(), buffer())
   private val opened = {
     val count = if (job.threads > 0) job.threads else cores
-    OpenedNet(s"${job.key}/$count", job.net, Seq(job.output), count, share = true, model.data.hdf5, () => model.data.weights)
+    OpenedNet(s"${job.key}/$count", job.net, Seq(job.output), count, share = true, model.data.hdf5, () => model.data.weights,
+      job.precision)
   }
   private val net: Net = NetPool.take(opened)
   private var failed = false

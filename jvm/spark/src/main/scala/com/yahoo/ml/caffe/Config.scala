@@ -27,6 +27,7 @@ class Config(@transient private val sc: SparkContext) extends java.io.Serializab
   private var transport_ = "tcp"
   private var clusterSize_ = 0
   private var lmdbPartitions_ = 0
+  private var precision_ = ""
   private val sparkSettings = Config.sparkSettings(sc)
 
   /** From command line arguments; the order of the flags does not matter. */
@@ -159,6 +160,15 @@ class Config(@transient private val sc: SparkContext) extends java.io.Serializab
     lmdbPartitions_ = count
   }
 
+  /** What training, validation, test and features compute in, f32 or bf16: as set, else as the solver says. */
+  def precision: String =
+    if (precision_.nonEmpty) precision_ else if (solverBytes == null) Precision.F32 else Precision.of(solverParameter)
+
+  def precision_=(name: String): Unit = {
+    if (!Precision.Names.contains(name)) throw new IllegalArgumentException(s"-precision must be f32 or bf16, not $name")
+    precision_ = name
+  }
+
   /** Resize images to the size that their layer gives? */
   var resize: Boolean = false
   /** Tools: the folder of the images, or of the LMDB; null where not given. */
@@ -202,6 +212,7 @@ class Config(@transient private val sc: SparkContext) extends java.io.Serializab
     flags.int("lmdb_partitions").foreach(lmdb_partitions = _)
     flags.int("clusterSize").foreach(readClusterSize)
     flags.text("connection").foreach(readConnection)
+    flags.text("precision").foreach(precision = _)
     flags.text("conf").foreach(protoFile = _)
   }
 
@@ -248,7 +259,7 @@ class Config(@transient private val sc: SparkContext) extends java.io.Serializab
       s"outputPath=$outputPath, outputFormat=$outputFormat, snapshotStateFile=$snapshotStateFile, " +
       s"snapshotModelFile=$snapshotModelFile, clusterSize=${text(clusterSize_, sparkSettings.workers)}, " +
       s"lmdb_partitions=${text(lmdbPartitions_, scala.None)}, " +
-      s"devices=$devices, connection=$connection)"
+      s"devices=$devices, connection=$connection, precision=$precision)"
 }
 
 object Config {

@@ -22,7 +22,7 @@ private[caffe] final class Flags private (values: Map[String, String], val stray
 private[caffe] object Flags {
   private val withValue = Seq("conf", "model", "output", "outputFormat", "features", "label", "snapshot", "weights",
     "devices", "connection", "clusterSize", "lmdb_partitions", "imageRoot", "labelFile", "captionFile", "captionLength",
-    "imageCaptionDFDir", "vocabDir", "vocabSize", "embeddingDFDir")
+    "imageCaptionDFDir", "vocabDir", "vocabSize", "embeddingDFDir", "precision")
   private val switches = Seq("train", "test", "persistent", "resize", "resume", "elastic")
 
   val known: Seq[String] = (withValue ++ switches).sorted

@@ -139,7 +139,8 @@ private[caffe] object Inference {
   def dataThreads(conf: Config, cores: Int): Int = math.max(conf.transform_thread_per_device, cores / CoresPerDataThread)
 
   def engineOptions(conf: Config): Map[String, String] =
-    Map("data_threads" -> conf.transform_thread_per_device.toString) ++ (if (conf.resize) Seq("resize" -> "1") else Nil)
+    Map("data_threads" -> conf.transform_thread_per_device.toString, Precision.option(conf.precision)) ++
+      (if (conf.resize) Seq("resize" -> "1") else Nil)
 
   /** Row i of every source, side by side. All must have as many rows. */
   private def side(sources: Seq[(String, RDD[Array[Byte]])]): RDD[Seq[Array[Byte]]] = {

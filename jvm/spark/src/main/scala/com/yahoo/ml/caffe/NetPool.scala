@@ -10,7 +10,7 @@ import scala.jdk.CollectionConverters._
 
 /** A network to be opened: `key` tells networks apart, `net` is a NetParameter, `weights` the content of a model file. */
 private[caffe] final case class OpenedNet(key: String, net: Array[Byte], outputs: Seq[String], threads: Int, share: Boolean,
-    hdf5: Boolean, weights: () => Array[Byte])
+    hdf5: Boolean, weights: () => Array[Byte], precision: String = Precision.F32)
 
 /**
  * The nets of this JVM that answer rows. Nets of one model share one copy of its weights. A net that was given back waits
@@ -96,7 +96,8 @@ private[caffe] object NetPool {
 
   private def open(wanted: OpenedNet, other: Option[Net]): Net = {
     Library.load()
-    val options = Map("threads" -> wanted.threads.toString, "observe" -> wanted.outputs.mkString(","))
+    val options = Map("threads" -> wanted.threads.toString, "observe" -> wanted.outputs.mkString(","),
+      Precision.option(wanted.precision))
     other match {
       case Some(owner) =>
         val net = Net.create(wanted.net, Net.TEST, options.asJava)

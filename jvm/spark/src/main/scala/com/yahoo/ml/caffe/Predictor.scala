@@ -7,10 +7,11 @@ import org.apache.spark.sql.Row
 
 /** All that a task needs to answer rows. `threads` 0: as many as the task has cores. */
 private[caffe] final case class PredictJob(key: String, net: Array[Byte], inputs: Seq[FilledInput], outputs: Seq[String],
-    batch: Int, vectors: Boolean, prediction: Boolean, invalid: String, share: Boolean, threads: Int) {
+    batch: Int, vectors: Boolean, prediction: Boolean, invalid: String, share: Boolean, threads: Int,
+    precision: String) {
   def opened(data: () => ModelData, hdf5: Boolean, taskCores: Int): OpenedNet = {
     val count = if (threads > 0) threads else taskCores
-    OpenedNet(s"$key/$count", net, outputs, count, share, hdf5, () => data().weights)
+    OpenedNet(s"$key/$count", net, outputs, count, share, hdf5, () => data().weights, precision)
   }
 }
 

@@ -191,7 +191,7 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
       state = if (conf.snapshotStateFile.isEmpty) "" else storage.resolve(conf.snapshotStateFile).toString,
       rows = rowSources.map { case (layer, _) => layer },
       engineOptions = Map("data_threads" -> Inference.dataThreads(conf, placement.executorCores / conf.devices).toString) ++
-        (if (conf.resize) Seq("resize" -> "1") else Nil) ++ Trainer.memoryLimit(sc.getConf),
+        (if (conf.resize) Seq("resize" -> "1") else Nil) ++ Trainer.memoryLimit(sc.getConf) + Precision.option(conf.precision),
       hadoop = new HadoopSettings(sc.hadoopConfiguration),
       progress = progress,
       memoryOverhead = ProcessMemory.overhead(sc.getConf, sc.master),
@@ -205,7 +205,7 @@ private[caffe] final class Trainer(sc: SparkContext, conf: Config, validate: Boo
 
   /** A hash of what was asked for: the same for the same arguments and files, however many workers there are. */
   private lazy val arguments: String = {
-    val text = Seq(validate, modelPath, conf.snapshotModelFile, conf.snapshotStateFile, conf.resize) ++
+    val text = Seq(validate, modelPath, conf.snapshotModelFile, conf.snapshotStateFile, conf.resize, conf.precision) ++
       rowSources.map { case (layer, _) => layer.source }
     val messages = Seq(solver.toByteArray, conf.netParam.toByteArray, conf.testNetParam.toByteArray)
     val parts = messages :+ text.mkString("\n").getBytes(UTF_8)

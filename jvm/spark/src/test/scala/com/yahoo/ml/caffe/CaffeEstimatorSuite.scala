@@ -217,6 +217,32 @@ class CaffeEstimatorSuite extends SparkTest with BeforeAndAfterAll {
     assert(made.copy(ParamMap(made.baseLr -> 0.1)).getBaseLr == 0.1)
   }
 
+  test("the precision is the Param's, else the solver's, and the model keeps it") {
+    def field(made: CaffeEstimator): SolverParameter.Precision = {
+      val base = if (made.isDefined(made.solver)) TextFormat.parse(made.getSolver, classOf[SolverParameter])
+        else SolverParameter.getDefaultInstance
+      made.setMaxIter(1).solverMessage(base).getPrecision
+    }
+    val rounding = settings + " precision: BF16"
+    assert(field(new CaffeEstimator) == SolverParameter.Precision.F32)
+    assert(field(new CaffeEstimator(Map("precision" -> "bf16"))) == SolverParameter.Precision.BF16)
+    assert(field(summing.setSolver(rounding)) == SolverParameter.Precision.BF16)
+    assert(field(summing.setSolver(rounding).setPrecision("f32")) == SolverParameter.Precision.F32)
+    assert(intercept[IllegalArgumentException](summing.setPrecision("f16")).getMessage.contains("f16"))
+    within(120) {
+      val plain = summing.fit(numbers)
+      assert(plain.getPrecision == "f32")
+      assumeBf16()
+      val byParam = summing.setPrecision("bf16").fit(numbers)
+      val bySolver = summing.setSolver(rounding).fit(numbers)
+      assert(byParam.getPrecision == "bf16" && bySolver.getPrecision == "bf16")
+      assert(learned(byParam) == learned(bySolver) && learned(byParam) != learned(plain))
+      assert(accuracy(byParam.transform(numbers)) > 0.9)
+      byParam.write.overwrite().save(s"file:$folder/rounded")
+      assert(CaffeModel.load(s"file:$folder/rounded").getPrecision == "bf16")
+    }
+  }
+
   test("rows sorted by label are no trouble, unless shuffling is switched off") {
     within(120) {
       val sorted = numbers.orderBy("label").coalesce(1)

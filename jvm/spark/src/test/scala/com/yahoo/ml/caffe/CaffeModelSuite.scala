@@ -237,6 +237,24 @@ class CaffeModelSuite extends SparkTest with BeforeAndAfterAll {
     }
   }
 
+  test("in bf16 it answers nearly the same, also once it was saved and loaded; other words are refused") {
+    val refused = intercept[IllegalArgumentException](lenet.setPrecision("BF16")).getMessage
+    assert(refused.contains("precision") && refused.contains("BF16"))
+    assert(lenet.getPrecision == "f32")
+    assumeBf16()
+    within(120) {
+      val model = lenet.setOutputs(Array("ip2")).setBatchSize(90).setPrecision("bf16")
+      val rounded = scoresOf(model.transform(rows.coalesce(1)))
+      val scale = exact.values.flatten.map(math.abs(_)).max
+      assert(rounded.keySet == exact.keySet && rounded != exact)
+      for ((id, values) <- rounded; (a, b) <- values.zip(exact(id))) assert(math.abs(a - b) < 2e-2 * scale, id)
+      model.write.overwrite().save(s"file:$folder/rounded")
+      val loaded = CaffeModel.load(s"file:$folder/rounded")
+      assert(loaded.getPrecision == "bf16" && scoresOf(loaded.transform(rows.coalesce(1))) == rounded)
+      assert(scoresOf(loaded.setPrecision("f32").transform(rows.coalesce(1))) == exact) // the nets are told apart
+    }
+  }
+
   test("it works on a stream") {
     within(120) {
       rows.select("id", "bytes").write.parquet(s"$folder/stream")

@@ -51,7 +51,26 @@ class ConfigSuite extends SparkTest {
         assert(error(sc, "-conf", typo).startsWith(s"$typo:2:"), error(sc, "-conf", typo))
         assert(error(sc, "-devices", "0").contains("at least 1"))
         assert(error(sc, "-clusterSize", "0").contains("at least 1"))
+        assert(error(sc, "-precision", "f16") == "-precision must be f32 or bf16, not f16")
         assert(error(sc, "-connection", "carrier-pigeon").contains("ethernet, infiniband or the name of a transport"))
+      }
+    }
+  }
+
+  test("the precision is the flag's, else the solver's") {
+    withContext() { sc =>
+      scratch { folder =>
+        def precision(more: String, args: String*): String = {
+          val conf = new Config(sc, (Seq("-conf", solver(folder, 10, more).toString) ++ args).toArray)
+          assert(Inference.engineOptions(conf)("precision") == conf.precision)
+          conf.precision
+        }
+        assert(new Config(sc).precision == "f32" && precision("") == "f32" && precision("precision: BF16") == "bf16")
+        assert(precision("", "-precision", "bf16") == "bf16" && precision("precision: BF16", "-precision", "f32") == "f32")
+        val conf = new Config(sc)
+        conf.precision = "bf16"
+        assert(conf.precision == "bf16")
+        assert(intercept[IllegalArgumentException](conf.precision = "BF16").getMessage.startsWith("-precision must be"))
       }
     }
   }

@@ -6,6 +6,8 @@ import java.nio.charset.StandardCharsets.UTF_8
 import java.nio.file.{Files, Path, Paths}
 import java.util.concurrent.{Callable, Executors, TimeUnit}
 
+import caffe.Caffe.{BlobShape, LayerParameter, NetParameter}
+import com.yahoo.ml.caffe.engine.{Library, Net}
 import org.apache.spark.sql.SparkSession
 import org.scalatest.funsuite.AnyFunSuite
 
@@ -83,6 +85,18 @@ abstract class SparkTest extends AnyFunSuite {
       "spark.executor.extraJavaOptions" ->
         s"${sys.props("caffe.test.jvm")} -Dcaffe.native.dir=$nativeFolder -Djava.io.tmpdir=${sys.props("java.io.tmpdir")}")
     start(master, common ++ settings: _*)
+  }
+
+  /** Leaves a test out where the processor does not compute in bf16, which only the engine knows. */
+  protected def assumeBf16(): Unit = {
+    Library.load()
+    val layer = LayerParameter.newBuilder().setName("in").setType("Input").addTop("x")
+    layer.getInputParamBuilder.addShape(BlobShape.newBuilder().addDim(1))
+    val net = NetParameter.newBuilder().addLayer(layer).build().toByteArray
+    try Net.create(net, Net.TEST, Map("precision" -> "bf16").asJava).close()
+    catch {
+      case e: Exception if e.getMessage.contains("this processor does not compute in bf16") => cancel(e.getMessage)
+    }
   }
 
   /** Spark's waits have no end of their own. */

@@ -98,6 +98,42 @@ class PipelineSuite extends SparkTest {
     }
   }
 
+  test("in bf16, by the solver's field or by the flag, training, test and features give nearly the same") {
+    assumeBf16()
+    local { session =>
+      val sc = session.sparkContext
+      scratch { folder =>
+        val file = solver(folder, 20)
+        val field = solver(folder, 20, "precision: BF16")
+        val rounded = train(sc, file, folder.resolve("a.model"), "-precision", "bf16")
+        assert(train(sc, field, folder.resolve("b.model")).sameElements(rounded))
+        assert(!train(sc, file, folder.resolve("c.model")).sameElements(rounded))
+        assert(numbers(rounded).exists(value => (java.lang.Float.floatToRawIntBits(value) & 0xFFFF) != 0))
+
+        def answers(solver: Path, more: String*): (Seq[Float], Double) = {
+          val args = Seq("-conf", solver.toString, "-model", s"file:$folder/a.model", "-features", "ip2") ++ more
+          val source = DataSource.getSource(config(sc, args: _*), false)
+          val frame = new CaffeOnSpark(sc).features(source)
+          val values = frame.orderBy("SampleID").collect().toSeq.flatMap(_.getSeq[Float](1))
+          frame.unpersist()
+          (values, new CaffeOnSpark(sc).test(source)("loss").head)
+        }
+        val (exact, loss) = answers(file)
+        val byField = answers(field)
+        assert(answers(file, "-precision", "bf16") == byField)
+        assert(answers(field, "-precision", "f32") == ((exact, loss)))
+        assert(byField._1 != exact && byField._2 != loss && math.abs(byField._2 - loss) < 2e-2)
+        val scale = exact.map(math.abs(_)).max
+        assert(byField._1.zip(exact).forall { case (a, b) => math.abs(a - b) < 2e-2 * scale })
+      }
+    }
+  }
+
+  /** The parameters in a model file. */
+  private def numbers(model: Array[Byte]): Seq[Float] =
+    _root_.caffe.Caffe.NetParameter.parseFrom(model).getLayerList.asScala.toSeq.flatMap(_.getBlobsList.asScala)
+      .flatMap(_.getDataList.asScala.map(_.floatValue))
+
   test("fine-tuning starts from the weights given") {
     local { session =>
       scratch { folder =>

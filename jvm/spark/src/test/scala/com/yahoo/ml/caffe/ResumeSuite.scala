@@ -84,4 +84,17 @@ class ResumeSuite extends FaultTest {
       }
     }
   }
+
+  test("a run in another precision is another run") {
+    assumeBf16()
+    withSpark("local[2]") { session =>
+      scratch { folder =>
+        def resumed(more: String*): String =
+          within(120)(train(session.sparkContext, smallSolver(folder, 20), folder.resolve("out/m"), "-resume" +: more: _*))._2
+        assert(resumed("-precision", "bf16").contains("there is nothing to go on from"))
+        assert(resumed("-precision", "bf16").contains("has finished"))
+        assert(resumed().contains("there is nothing to go on from"))
+      }
+    }
+  }
 }
