@@ -88,6 +88,11 @@ class _CaffeParams(HasFeaturesCol):
     )
     stages = _param("stages", "stages of the NetState, beside phase TEST", TypeConverters.toListString)
     threads = _param("threads", "compute threads of a task; 0: as many as the task has cores", TypeConverters.toInt)
+    precision = _param(
+        "precision",
+        "what is computed in: f32, or bf16, which is faster on processors that have it",
+        TypeConverters.toString,
+    )
 
     def __init__(self, *args: Any):
         super().__init__(*args)
@@ -136,6 +141,10 @@ class _Readable(JavaMLReadable):
 class CaffeModel(JavaModel, _CaffeParams, _Readable, JavaMLWritable):
     """A network with its weights. `transform` keeps all columns and answers every row once, in order; it works on
     streams too. Made by CaffeModel.fromCaffe, CaffeModel.load, or a CaffeEstimator."""
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self._setDefault(precision="f32")  # an estimator's is the solver's
 
     @classmethod
     def fromCaffe(cls, net: str, weights: str | bytes, **params: Any) -> "CaffeModel":  # noqa: N802
@@ -198,6 +207,11 @@ class CaffeCaptioner(JavaModel, HasFeaturesCol, _Readable, JavaMLWritable):
         "featuresBlob", "the network's input for the features", TypeConverters.toString
     )
     threads = _param("threads", "compute threads of a task; 0: as many as the task has cores", TypeConverters.toInt)
+    precision = _param(
+        "precision",
+        "what is computed in: f32, or bf16, which is faster on processors that have it",
+        TypeConverters.toString,
+    )
 
     def __init__(self, *args: Any):
         super().__init__(*args)
@@ -209,6 +223,7 @@ class CaffeCaptioner(JavaModel, HasFeaturesCol, _Readable, JavaMLWritable):
             contBlob="cont_sentence",
             featuresBlob="image_features",
             threads=0,
+            precision="f32",
         )
 
     @classmethod

@@ -14,6 +14,7 @@ from caffeonspark.display import get_image, image_tag, show_captions
 from caffeonspark.ml import CaffeCaptioner
 from caffeonspark.tools import Conversions, Vocab
 from places import local_spark
+from processors import needs_bf16
 from pyspark.sql import Row
 
 pytestmark = pytest.mark.spark
@@ -93,6 +94,29 @@ def test_a_captioner_says_what_the_net_says_word_after_word(spark, vocabulary, t
         *expected,
         None,
     ]
+
+
+@needs_bf16
+def test_a_captioner_in_bf16_says_nearly_always_the_same(spark, vocabulary, tmp_path):
+    (tmp_path / "word.prototxt").write_text(WORD_NET)
+    caffe.set_random_seed(5)
+    caffe.Net(str(tmp_path / "word.prototxt"), caffe.TEST).save(str(tmp_path / "word.caffemodel"))
+    arguments = str(tmp_path / "word.prototxt"), f"file:{tmp_path}/word.caffemodel"
+    captioner = CaffeCaptioner.fromCaffe(*arguments, vocabulary[1], maxLength=7)
+    features = np.random.default_rng(3).normal(0, 2, (200, 3)).astype(np.float32)
+    frame = spark.createDataFrame([(row.tolist(),) for row in features], "features ARRAY<FLOAT>").coalesce(1)
+
+    def said(by):
+        return [row.caption for row in by.transform(frame).collect()]
+
+    assert captioner.getPrecision() == "f32"
+    plain = said(captioner)
+    captioner.setPrecision("bf16").save(f"file:{tmp_path}/saved")
+    loaded = CaffeCaptioner.load(f"file:{tmp_path}/saved")
+    assert loaded.getPrecision() == "bf16"
+    others = sum(a != b for a, b in zip(said(loaded), plain, strict=True))
+    assert 0 < others < 40  # where two words are nearly as probable, it is sometimes the other one
+    assert said(loaded.setPrecision("f32")) == plain
 
 
 def test_a_captioner_says_what_is_wrong(spark, vocabulary, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from caffeonspark import CaffeError, register_sql
 from caffeonspark.ml import CaffeModel
 from places import local_spark
+from processors import needs_bf16
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.functions import array_to_vector
@@ -102,6 +103,20 @@ def test_it_is_a_stage_of_pipelines_that_are_saved_and_loaded(files, frame, mode
     model.write().save(f"file:{tmp_path}/model")
     again = CaffeModel.load(f"file:{tmp_path}/model")
     assert again.getOutputs() == ["conv=hidden"] and again.weights == model.weights
+
+
+@needs_bf16
+def test_it_answers_in_bf16_nearly_the_same(files, frame, model, tmp_path):
+    assert model.getPrecision() == "f32"
+    model.setPrecision("bf16").save(f"file:{tmp_path}/rounded")
+    loaded = CaffeModel.load(f"file:{tmp_path}/rounded")
+    assert loaded.getPrecision() == "bf16"
+    rounded = column(loaded.transform(frame), "prob")
+    np.testing.assert_allclose(rounded, files[3]["prob"], rtol=0, atol=2e-2)
+    assert np.abs(rounded - files[3]["prob"]).max() > 1e-5
+    np.testing.assert_allclose(
+        column(loaded.setPrecision("f32").transform(frame), "prob"), files[3]["prob"], rtol=0, atol=1e-6
+    )
 
 
 def test_sql_asks_a_saved_model(spark, files, frame, model, tmp_path):

@@ -12,6 +12,7 @@ from caffeonspark import CaffeError
 from caffeonspark._progress import _Display
 from caffeonspark.ml import CaffeEstimator, CaffeModel
 from places import local_spark
+from processors import are_bf16, needs_bf16
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
 from pyspark.ml.feature import StandardScaler
@@ -110,6 +111,21 @@ def test_the_model_answers_and_tells_how_it_was_trained(frame, estimator):
     assert [row.iteration for row in rounds] == [0, 20, 40]
     assert abs(rounds[-1].right[0] - accuracy(model.transform(frame))) < 1e-6
     assert model.summary.iterations == 40 and "Trained 40 iterations" in str(model.summary)
+
+
+@needs_bf16
+def test_it_trains_in_bf16_and_so_the_model_answers(frame, estimator, tmp_path):
+    plain = estimator.fit(frame)
+    assert plain.getPrecision() == "f32"
+    by_param = estimator.copy().setPrecision("bf16").fit(frame)
+    by_solver = CaffeEstimator(network=SUMS, solver=SOLVER + " precision: BF16", maxIter=40).fit(frame)
+    for model in (by_param, by_solver):
+        assert model.getPrecision() == "bf16"
+        weights, _ = weights_of(model, tmp_path)
+        np.testing.assert_allclose(weights, weights_of(plain, tmp_path)[0], rtol=0, atol=2e-2)
+        assert (weights != weights_of(plain, tmp_path)[0]).any()
+        assert not are_bf16(weights).all()
+        assert accuracy(model.transform(frame)) > 0.9
 
 
 def test_training_stops_early_by_a_column_that_marks_rows_for_validation(frame, estimator):
