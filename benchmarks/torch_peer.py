@@ -17,7 +17,8 @@ from torch.nn import functional
 
 class LRN(nn.Module):
     def forward(self, x):
-        return functional.local_response_norm(x, 5, 1e-4, 0.75, 1.0)
+        # In float32, because PyTorch has no bf16 for it.
+        return functional.local_response_norm(x.float(), 5, 1e-4, 0.75, 1.0).to(x.dtype)
 
 
 def lenet():

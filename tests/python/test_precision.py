@@ -1,11 +1,12 @@
 """Nets and solvers that compute in bf16: near float32, with float32 parameters and views."""
 
+import functools
 from pathlib import Path
 
 import caffe
 import numpy as np
 import pytest
-from conftest import CONV_NET
+from conftest import CONV_NET, GOLDEN
 from processors import are_bf16, needs_bf16
 
 # Without kinks: where rounding makes another of two nearly equal values the larger one, the gradient takes another way.
@@ -134,3 +135,52 @@ def test_a_solver_in_bf16_trains_float32_weights(solver_file):
     fed(solver.net)
     solver.step(10)
     np.testing.assert_array_equal(parameters(solver.net), rounded)
+
+
+@pytest.fixture
+def fixtures(monkeypatch):
+    """The reader and the adapter of the golden fixtures, whose nets then compute in bf16."""
+    monkeypatch.syspath_prepend(GOLDEN / "tools")
+    import adapter_pycaffe
+    import check_golden
+
+    monkeypatch.setattr(caffe, "Net", functools.partial(caffe.Net, precision="bf16"))
+    return check_golden, adapter_pycaffe
+
+
+def require_near(check_golden, outputs, expected, names):
+    for name in names:
+        error = check_golden.err(outputs[name], expected["out_" + name], rtol=2e-2, atol=1e-2)
+        assert error <= 1, f"{name} is {error:.2f} times as far off as it may be"
+
+
+def names_of(folder):
+    return sorted(path.stem for path in (GOLDEN / folder).glob("*.npz"))
+
+
+@needs_bf16
+@pytest.mark.parametrize("name", names_of("layers"))
+def test_outputs_of_real_caffes_layers(fixtures, golden, name):
+    check_golden, adapter = fixtures
+    folder = golden("layers")
+    data, case = check_golden.load(folder / f"{name}.npz")
+    pick = {kind: {k[len(kind) :]: v for k, v in data.items() if k.startswith(kind)} for kind in ("in_", "out_")}
+    parameters = [data[f"param_{i}"] for i in range(case["n_params"])]
+    path = str(folder / f"{name}.prototxt")
+    run = adapter.run_layer(path, case["phase"], pick["in_"], parameters, {}, False, 1, True)
+    if run is None:
+        pytest.skip("the fixture's layer draws numbers of its own")
+    require_near(check_golden, run["out"], data, pick["out_"])
+
+
+@needs_bf16
+@pytest.mark.parametrize("name", names_of("graphs"))
+def test_outputs_of_real_caffes_graphs(fixtures, golden, name):
+    check_golden, adapter = fixtures
+    folder = golden("graphs")
+    data, case = check_golden.load(folder / f"{name}.npz")
+    pick = {kind: {k[len(kind) :]: v for k, v in data.items() if k.startswith(kind)} for kind in ("in_", "param_")}
+    parameters = {k: v for k, v in pick["param_"].items() if not k.startswith("after_")}
+    path = str(folder / f"{name}.prototxt")
+    run = adapter.run_graph(path, case["phase"], pick["in_"], parameters)
+    require_near(check_golden, run["out"], data, [k[4:] for k in data if k.startswith("out_") and k[4:] in run["out"]])
