@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "core/bf16.h"
 #include "engine/backends/small_net.h"
 
 namespace caffe::testing {
@@ -47,6 +48,32 @@ TEST(DnnlLayout, EqualFormatsAreOneRepresentation) {
   EXPECT_EQ(buffer.representation(layout({2, 20, 3, 3}, Tag::nchw)), 0)
       << "row-major is the plain one";
   EXPECT_EQ(buffer.representation(layout({6, 1, 60}, Tag::acb)), 0) << "extents of 1 have no place";
+}
+
+TEST(DnnlLayout, RoundedNumbersGoFromOneViewOfTheAxesToAnother) {
+  const auto bf16 = [](const Dims& dims, Tag tag) {
+    return onednn::layout_of(Desc(dims, onednn::NumberType::bf16, tag));
+  };
+  Buffer buffer;
+  buffer.resize(2 * 20 * 3 * 3);
+  SmallNet::fill(buffer, 1, true);  // whole numbers: nothing is rounded
+  const std::vector<double> before = SmallNet::values(buffer);
+  const int image = buffer.representation(bf16({2, 20, 3, 3}, Tag::nChw16c));
+  const int row = buffer.representation(bf16({2, 180}, Tag::ab));
+  const int columns = buffer.representation(bf16({2, 180}, Tag::ba));
+  for (const int index : {image, row, image, row, columns, image, columns}) buffer.update(index);
+  EXPECT_EQ(SmallNet::values(buffer), before);
+  EXPECT_EQ(buffer.bytes(row), 2 * 180 * sizeof(BF16));
+}
+
+TEST(DnnlLayout, AnOrderOfRoundedNumbersHasItsLikeInFloats) {
+  const Dims dims = {2, 20, 3, 3};
+  const auto bf16 = [&](Tag tag) { return Desc(dims, onednn::NumberType::bf16, tag); };
+  EXPECT_EQ(onednn::as_float(bf16(Tag::nChw16c)), desc(dims, Tag::nChw16c));
+  EXPECT_EQ(onednn::as_float(bf16(Tag::nhwc)), desc(dims, Tag::nhwc));
+  EXPECT_EQ(onednn::as_float(bf16(Tag::nchw)), desc(dims, Tag::nchw));
+  EXPECT_EQ(onednn::as_float(desc(dims, Tag::nChw8c)), desc(dims, Tag::nChw8c));
+  EXPECT_EQ(onednn::as_float(bf16(Tag::nChw8c)), desc(dims, Tag::nchw)) << "none is known";
 }
 
 TEST(DnnlLayout, NamesFormatsAsOnednnDoes) {
