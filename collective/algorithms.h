@@ -24,8 +24,8 @@ struct Workspace {
   std::array<Request, kWindow> receives;
   std::vector<float> scratch = std::vector<float>(kWindow * kPieceFloats);
   std::vector<BF16> packed;  // what is sent in another form; made when first needed
-  std::vector<int> ring;         // the ranks in the order in which the ring goes round
-  int place = 0;                 // of this rank in it
+  std::vector<int> ring;     // the ranks in the order in which the ring goes round
+  int place = 0;             // of this rank in it
 };
 
 // The ring's order: ranks of one host beside each other, so that a host's network card carries the

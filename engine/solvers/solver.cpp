@@ -70,8 +70,7 @@ NetOptions Solver::net_options(Phase phase) const {
   NetOptions net;
   net.phase = phase;
   net.observed = options_.observed;
-  net.precision =
-      param_.precision() == SolverParameter::BF16 ? Precision::kBF16 : Precision::kF32;
+  net.precision = param_.precision() == SolverParameter::BF16 ? Precision::kBF16 : Precision::kF32;
   net.seed = seed_;
   net.rank = options_.rank;
   net.world = options_.world;

@@ -26,11 +26,11 @@ struct SolverOptions {
   // With continue_data: batches of this rank before it, where they are not iter * iter_size because
   // the number of ranks has changed.
   std::optional<int64_t> first_batch;
-  bool resize = false;      // DataOptions::resize
-  int data_threads = 1;     // per data layer
-  size_t memory_limit = 0;  // NetOptions::memory_limit of the training net
+  bool resize = false;                 // DataOptions::resize
+  int data_threads = 1;                // per data layer
+  size_t memory_limit = 0;             // NetOptions::memory_limit of the training net
   std::optional<Precision> precision;  // of all nets; not given: the solver's own
-  std::string weights;      // comma-separated files to start from
+  std::string weights;                 // comma-separated files to start from
   std::string state;  // solverstate to resume from; with weights, those replace its learned_net
 };
 
