@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backends/cpu/precision.h"
 #include "capi/group.h"
 #include "io/prototxt.h"
 #include "solvers/solver.h"
@@ -128,19 +129,20 @@ double distance(const std::vector<std::vector<float>>& a,
 
 class Equality : public ::testing::TestWithParam<int> {};
 
-// (a) At each of 100 steps: the averaged gradient is that of one worker with an N times larger
-// batch.
-TEST_P(Equality, GradientsAreThoseOfOneLargerBatch) {
-  const int world = GetParam(), batch = 32, steps = 100;
+// How far, at each of some steps, the averaged gradient is from that of one worker with an N times
+// larger batch.
+double distance_of_gradients(int world, int steps, const std::string& options) {
+  const int batch = 32;
   const Digits digits;
   const std::string records = digits.scratch.golden("e2e_digits/digits_train_lmdb");
   train(digits, solver_of(lenet(records, batch), "base_lr: 0.05 momentum: 0 weight_decay: 0"),
-        world, steps, 1);
+        world, steps, 1, options);
   const std::string single = solver_of(lenet(records, batch * world), kGradientsOnly);
   double worst = 0;
   for (int i = 0; i < steps; ++i) {
     const SolverHandle one = make_solver(
-        single, "threads=1\ncontinue_data=1\nstate=" + file(digits, world, 0, i, ".solverstate"));
+        single, "threads=1\ncontinue_data=1\nstate=" + file(digits, world, 0, i, ".solverstate") +
+                    "\n" + options);
     must(caffe_solver_step(one.get(), 1, nullptr));
     const std::string state = digits.scratch.path("one.solverstate");
     must(caffe_solver_snapshot(one.get(), digits.scratch.path("one.caffemodel").c_str(),
@@ -152,7 +154,18 @@ TEST_P(Equality, GradientsAreThoseOfOneLargerBatch) {
     }
     worst = std::max(worst, distance(averaged, history_of(state)));
   }
-  EXPECT_LE(worst, 1e-5);
+  return worst;
+}
+
+// (a)
+TEST_P(Equality, GradientsAreThoseOfOneLargerBatch) {
+  EXPECT_LE(distance_of_gradients(GetParam(), 100, ""), 1e-5);
+}
+
+// What is rounded is a picture's own, but for the number of pictures that a loss is divided by.
+TEST_P(Equality, GradientsInBf16AreThoseOfOneLargerBatch) {
+  if (!supports(Precision::kBF16)) GTEST_SKIP() << "this processor does not compute in bf16";
+  EXPECT_LE(distance_of_gradients(GetParam(), 20, "precision=bf16\n"), 5e-3);
 }
 
 // (c) So on a smooth net whole trajectories stay together.

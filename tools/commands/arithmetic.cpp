@@ -1,11 +1,13 @@
 #include "tools/commands/arithmetic.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/clock.h"
 #include "kernels/gemm.h"
+#include "kernels/packed_product.h"
 
 namespace caffe {
 namespace {
@@ -72,16 +74,26 @@ Arithmetic arithmetic_of(const Net& net, int index) {
   return sum;
 }
 
-double measure_peak(double seconds) {
+double measure_peak(Precision precision, double seconds) {
   constexpr int64_t kSize = 768;
   const std::vector<float> a(kSize * kSize, 0.5f), b(kSize * kSize, 0.25f);
   std::vector<float> c(kSize * kSize);
+  std::optional<PackedProduct> rounded;
+  if (precision == Precision::kBF16) {
+    rounded.emplace(PackedProduct::Shape{precision, Transpose::kNo, Transpose::kNo, kSize, kSize,
+                                         kSize, false});
+    rounded->set_b(b.data());
+  }
   double best = 0;
   const auto begin = Clock::now();
   while (best == 0 || seconds_since(begin) < seconds) {
     const auto start = Clock::now();
-    gemm(Transpose::kNo, Transpose::kNo, kSize, kSize, kSize, 1.f, a.data(), b.data(), 0.f,
-         c.data());
+    if (rounded) {
+      rounded->run(a.data(), c.data());
+    } else {
+      gemm(Transpose::kNo, Transpose::kNo, kSize, kSize, kSize, 1.f, a.data(), b.data(), 0.f,
+           c.data());
+    }
     best = std::max(best, 2.0 * kSize * kSize * kSize / seconds_since(start));
   }
   return best;

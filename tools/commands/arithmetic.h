@@ -12,8 +12,8 @@ struct Arithmetic {
 };
 Arithmetic arithmetic_of(const Net& net, int layer);
 
-// Operations per second of a float32 product of matrices large enough to keep all compute threads
-// busy: what the layers' figures are compared with. Takes about `seconds`.
-double measure_peak(double seconds);
+// Operations per second of a product of matrices large enough to keep all compute threads busy:
+// what the layers' figures are compared with. Takes about `seconds`.
+double measure_peak(Precision precision, double seconds);
 
 }  // namespace caffe

@@ -66,9 +66,9 @@ std::string speed(double seconds, double operations, double peak) {
 // A row for each step of the plan, on standard output: milliseconds, billions of operations per
 // second, and their share of the peak, each way.
 void print_speeds(const Net& net, const std::vector<Net::LayerTime>& times, int64_t passes,
-                  double peak) {
-  std::cout << "peak of this machine, float32, with the threads of this run: "
-            << std::lround(peak / 1e9) << " GFLOP/s\n"
+                  Precision precision, double peak) {
+  std::cout << "peak of this machine, " << name_of(precision)
+            << ", with the threads of this run: " << std::lround(peak / 1e9) << " GFLOP/s\n"
             << "forward: ms, GFLOP/s, of peak   backward: ms, GFLOP/s, of peak   layers\n";
   Arithmetic all;
   Net::LayerTime sum;
@@ -102,7 +102,8 @@ void time(const Flags& flags) {
   apply_threads_flag(flags);
   const int64_t passes = flags.number("iterations", 1);
   CAFFE_COMMAND_LOG("Use CPU.");
-  Net net(read_net(flags.text("model")), net_options(flags, phase_flag(flags)));
+  const NetOptions options = net_options(flags, phase_flag(flags));
+  Net net(read_net(flags.text("model")), options);
   if (flags.given("weights")) net.load_weights(flags.text("weights"));
   CAFFE_COMMAND_LOG("Performing Forward");
   CAFFE_COMMAND_LOG("Initial loss: ", net.forward());
@@ -110,7 +111,7 @@ void time(const Flags& flags) {
   net.backward();
   CAFFE_COMMAND_LOG("*** Benchmark begins ***");
   CAFFE_COMMAND_LOG("Testing for ", passes, " iterations.");
-  const double peak = measure_peak(kPeakSeconds);
+  const double peak = measure_peak(options.precision, kPeakSeconds);
   std::vector<Net::LayerTime> times(net.layers().size());
   net.profile(&times);
   const double waited_before = net.data_seconds();
@@ -138,7 +139,7 @@ void time(const Flags& flags) {
                     " ms.");
   CAFFE_COMMAND_LOG("Total Time: ", total, " ms.");
   CAFFE_COMMAND_LOG("*** Benchmark ends ***");
-  print_speeds(net, times, passes, peak);
+  print_speeds(net, times, passes, options.precision, peak);
 }
 
 const char* const kAbout =
