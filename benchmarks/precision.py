@@ -45,7 +45,7 @@ def mnist_stores(data, work):
 
 def cifar_stores(data, work):
     with tarfile.open(data / "cifar10-jpeg.tar.gz") as pictures:
-        pictures.extractall(work, filter="data")
+        pictures.extractall(work)
     for part in ("train", "test"):
         classes = sorted(folder.name for folder in (work / part).iterdir())
         files = [
