@@ -17,6 +17,7 @@ namespace caffe {
 namespace {
 
 constexpr std::align_val_t kAlignment{64};
+constexpr int64_t kAhead = 2;  // rows for which samples are expected
 
 // The order of records within an epoch; keeps the two permutations around the current position.
 class RecordOrder {
@@ -282,8 +283,11 @@ class BatchLoader::Impl {
   void place(Slot& slot, int64_t row, Worker& worker, CheckExtents check_extents) {
     Batch& batch = slot.batch;
     const auto at = static_cast<size_t>(row);
-    const int64_t position = slot.range.first + row * slot.range.stride;
+    const auto position_of = [&](int64_t i) { return slot.range.first + i * slot.range.stride; };
+    const int64_t position = position_of(row);
     const int64_t number = worker.order.record_at(position);
+    if (row + kAhead < slot.range.count)
+      source_->expect(worker.order.record_at(position_of(row + kAhead)));
     named(number, [&] {
       const auto [content, label] = source_->sample(number, worker.scratch);
       check_extents(transformer_->output(content.pixels.extents));

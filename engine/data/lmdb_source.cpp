@@ -5,6 +5,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <vector>
@@ -91,6 +92,15 @@ class LmdbSource final : public RecordSource {
   Record read(int64_t index) const override {
     const Entry& entry = entries_[static_cast<size_t>(index)];
     return {{entry.key, entry.key_size}, {entry.value, entry.value_size}};
+  }
+
+  // The way from memory takes as long as all else that is done with a small record. The rest of a
+  // long one the processor fetches by itself, while it is read from front to back.
+  void expect(int64_t index) const override {
+    constexpr size_t kLine = 64, kMost = 1024;
+    const Entry& entry = entries_[static_cast<size_t>(index)];
+    for (size_t at = 0; at < std::min<size_t>(entry.value_size, kMost); at += kLine)
+      __builtin_prefetch(entry.value + at);
   }
 
  private:

@@ -28,6 +28,8 @@ class RecordSource {
   virtual int64_t size() const = 0;
   // Views live as long as the source (a plug-in's: to the thread's next read). 0 <= index < size().
   virtual Record read(int64_t index) const = 0;
+  // The record will be read soon: may bring it nearer.
+  virtual void expect(int64_t index) const { (void)index; }
   // Path under which the store was opened, for messages.
   const std::string& name() const { return name_; }
 

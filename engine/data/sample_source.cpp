@@ -21,6 +21,7 @@ class DatumSamples : public SampleSource {
         " bytes that do not parse); the store must hold what convert_imageset writes");
     return {transformer_->content(datum, scratch), static_cast<float>(datum.label)};
   }
+  void expect(int64_t number) const override { records_->expect(number); }
 
  private:
   const std::shared_ptr<const RecordSource> records_;

@@ -26,6 +26,8 @@ class SampleSource {
   virtual std::string key(int64_t number) const = 0;
   // Reads and decodes. Errors say what is wrong with the sample; the caller puts its name in front.
   virtual Sample sample(int64_t number, Transformer::Scratch& scratch) const = 0;
+  // The sample will be asked for soon: may bring it nearer.
+  virtual void expect(int64_t number) const { (void)number; }
 };
 
 // The Datum records of a store.
