@@ -176,7 +176,8 @@ class ConvolutionImplementation : public DnnlImplementation {
         window_(dense_window(operation)),
         bias_(dims_.bias.empty() ? Desc() : row_major(dims_.bias)),
         kind_(forward_kind(operation)),
-        forward_pd_(fast_forward(number_type(operation))) {
+        forward_pd_(
+            fast(number_type(operation), [&](NumberType type) { return describe_forward(type); })) {
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
     details_ =
         describe(forward_pd_, forward_pd_.src_desc(), forward_pd_.dst_desc(), suffix(activation_));
@@ -235,11 +236,28 @@ class ConvolutionImplementation : public DnnlImplementation {
     std::optional<Step> activation, weights, data;
   };
 
-  // In floats where there is no fast kernel for `type`.
-  Forward fast_forward(NumberType type) const {
-    const Forward wanted = describe_forward(type);
-    const bool falls_back = type != NumberType::f32 && is_reference(wanted);
-    return falls_back ? describe_forward(NumberType::f32) : wanted;
+  // What `describe` gives for this type; in floats where oneDNN has no kernel made for it. (Its
+  // general one, a product of matrices, is slower in bf16 than theirs.)
+  template <typename Describe>
+  static auto fast(NumberType type, const Describe& describe) {
+    if (type != NumberType::f32) {
+      try {
+        const auto wanted = describe(type);
+        if (!is_reference(wanted) && kernel(wanted).find("gemm") == std::string_view::npos)
+          return wanted;
+      } catch (const dnnl::error&) {
+      }
+    }
+    return describe(NumberType::f32);
+  }
+
+  // The same for a gradient, which oneDNN wants described together with a pass forward.
+  template <typename Describe>
+  auto fast_gradient(const Describe& describe) const {
+    const NumberType own = forward_pd_.src_desc().get_data_type();
+    return fast(own, [&](NumberType type) {
+      return describe(type == own ? forward_pd_ : describe_forward(type));
+    });
   }
 
   Forward describe_forward(NumberType type) const {
@@ -279,7 +297,7 @@ class ConvolutionImplementation : public DnnlImplementation {
   void plan_gradients(const Operation& operation) {
     const bool learns_bias = !dims_.bias.empty() && operation.layer->learns(1);
     if (!operation.layer->learns(0) && !learns_bias) return;
-    weights_pd_ = fast_gradient<BackwardWeights>([&](const Forward& forward) {
+    weights_pd_ = fast_gradient([&](const Forward& forward) {
       return describe_weights(forward, learns_bias ? bias_ : Desc());
     });
     const Desc gradient = weights_pd_->diff_weights_desc();
@@ -289,16 +307,6 @@ class ConvolutionImplementation : public DnnlImplementation {
         gradient, dims_.plain_weights,
         operation.layer->learns(0) ? &operation.parameter(0).diff() : nullptr);
     if (learns_bias) bias_gradient_.emplace(bias_, &operation.parameter(1).diff());
-  }
-
-  // A gradient in floats where there is no kernel made for the type that forward has. (oneDNN's
-  // general one, a product of matrices, is slower in bf16 than theirs.)
-  template <typename Description, typename Describe>
-  Description fast_gradient(const Describe& describe) const {
-    const Description wanted = describe(forward_pd_);
-    const bool floats = forward_pd_.src_desc().get_data_type() == NumberType::f32;
-    const bool suits = kernel(wanted).starts_with("jit") || kernel(wanted).starts_with("brg");
-    return floats || suits ? wanted : describe(describe_forward(NumberType::f32));
   }
 
   // Gradients of weights are floats.
@@ -336,8 +344,7 @@ class ConvolutionImplementation : public DnnlImplementation {
       if (bias_gradient_) back.weights->bind(DNNL_ARG_DIFF_BIAS, bias_, nullptr);
     }
     if (!propagates_down(operation, i)) return;
-    const auto pd =
-        fast_gradient<BackwardData>([&](const Forward& forward) { return describe_data(forward); });
+    const auto pd = fast_gradient([&](const Forward& forward) { return describe_data(forward); });
     back.data.emplace(pd);
     back.data->bind(DNNL_ARG_DIFF_DST, pd.diff_dst_desc(), top.diff(), Access::kRead);
     back.data->bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), dims_.plain_weights,
