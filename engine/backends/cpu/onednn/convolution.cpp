@@ -5,6 +5,7 @@
 
 #include "backends/cpu/onednn/activation.h"
 #include "backends/cpu/onednn/statistics.h"
+#include "backends/cpu/onednn/trial.h"
 #include "layers/convolution_window.h"
 
 namespace caffe::onednn {
@@ -176,11 +177,10 @@ class ConvolutionImplementation : public DnnlImplementation {
         window_(dense_window(operation)),
         bias_(dims_.bias.empty() ? Desc() : row_major(dims_.bias)),
         kind_(forward_kind(operation)),
-        forward_pd_(
-            fast(number_type(operation), [&](NumberType type) { return describe_forward(type); })) {
+        forward_pd_(fast_forward(number_type(operation))) {
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
-    details_ =
-        describe(forward_pd_, forward_pd_.src_desc(), forward_pd_.dst_desc(), suffix(activation_));
+    details_ = describe(forward_pd_, forward_pd_.src_desc(), forward_pd_.dst_desc(),
+                        suffix(activation_) + trial_note(forward_pd_));
     if (folded_.active()) details_ += " with normalisation";
     for (size_t i = 0; i < operation.bottom.size(); ++i) plan_forward(operation, i);
     if (!operation.backward) return;
@@ -251,7 +251,14 @@ class ConvolutionImplementation : public DnnlImplementation {
     return describe(NumberType::f32);
   }
 
-  // The same for a gradient, which oneDNN wants described together with a pass forward.
+  Forward fast_forward(NumberType wanted) const {
+    const Forward first = fast(wanted, [&](NumberType type) { return describe_forward(type); });
+    return fastest(first, [&] {
+      return describe_forward(first.src_desc(), first.weights_desc(), first.dst_desc());
+    });
+  }
+
+  // As `fast`, for a gradient, which oneDNN wants described together with a pass forward.
   template <typename Describe>
   auto fast_gradient(const Describe& describe) const {
     const NumberType own = forward_pd_.src_desc().get_data_type();
@@ -260,17 +267,19 @@ class ConvolutionImplementation : public DnnlImplementation {
     });
   }
 
+  Forward describe_forward(const Desc& source, const Desc& weights, const Desc& destination) const {
+    return Forward(cpu_engine(), kind_, kAlgorithm, source, weights, bias_, destination,
+                   window_.stride, window_.dilation, window_.pad, window_.pad,
+                   folded_.attributes(activation_));
+  }
+
   Forward describe_forward(NumberType type) const {
-    const auto description = [&](const Desc& source, const Desc& destination) {
-      return Forward(cpu_engine(), kind_, kAlgorithm, source, any_format(dims_.weights, type),
-                     bias_, destination, window_.stride, window_.dilation, window_.pad, window_.pad,
-                     folded_.attributes(activation_));
-    };
-    const Forward first =
-        description(any_format(dims_.source, type), any_format(dims_.destination, type));
+    const Desc weights = any_format(dims_.weights, type);
+    const Forward first = describe_forward(any_format(dims_.source, type), weights,
+                                           any_format(dims_.destination, type));
     if (!is_slow(kernel(first), window_, channels_per_group())) return first;
     try {
-      Forward other = description(first.src_desc(), first.dst_desc());
+      Forward other = describe_forward(first.src_desc(), weights, first.dst_desc());
       while (kernel(other).starts_with("brg") && other.next_impl()) {
       }
       if (kernel(other).starts_with("jit")) return other;
@@ -300,6 +309,7 @@ class ConvolutionImplementation : public DnnlImplementation {
     weights_pd_ = fast_gradient([&](const Forward& forward) {
       return describe_weights(forward, learns_bias ? bias_ : Desc());
     });
+    details_ += gradient_note("weights", *weights_pd_);
     const Desc gradient = weights_pd_->diff_weights_desc();
     if (number_type(operation) != NumberType::f32)
       keep_master(gradient, dims_.plain_weights, operation.parameter(0).data());
@@ -322,10 +332,12 @@ class ConvolutionImplementation : public DnnlImplementation {
     const Desc any = any_format(dims_.weights, NumberType::f32);
     const NumberType type = source.get_data_type();
     const bool floats = type == NumberType::f32;
-    return prefer<BackwardWeights>(
+    const auto first = prefer<BackwardWeights>(
         {description(source, floats ? forward.weights_desc() : any, destination),
          description(source, any, destination),
          description(any_format(dims_.source, type), any, any_format(dims_.destination, type))});
+    return fastest(first,
+                   description(first.src_desc(), first.diff_weights_desc(), first.diff_dst_desc()));
   }
 
   void plan_backward(const Operation& operation, size_t i) {
@@ -345,6 +357,7 @@ class ConvolutionImplementation : public DnnlImplementation {
     }
     if (!propagates_down(operation, i)) return;
     const auto pd = fast_gradient([&](const Forward& forward) { return describe_data(forward); });
+    if (i == 0) details_ += gradient_note("data", pd);
     back.data.emplace(pd);
     back.data->bind(DNNL_ARG_DIFF_DST, pd.diff_dst_desc(), top.diff(), Access::kRead);
     back.data->bind(DNNL_ARG_WEIGHTS, pd.weights_desc(), dims_.plain_weights,
@@ -363,10 +376,12 @@ class ConvolutionImplementation : public DnnlImplementation {
     const Desc source = forward.src_desc(), destination = forward.dst_desc();
     const NumberType type = source.get_data_type();
     const Desc any = any_format(dims_.weights, type);
-    return prefer<BackwardData>(
+    const auto first = prefer<BackwardData>(
         {description(source, forward.weights_desc(), destination),
          description(source, any, destination),
          description(any_format(dims_.source, type), any, any_format(dims_.destination, type))});
+    return fastest(first,
+                   description(first.diff_src_desc(), first.weights_desc(), first.diff_dst_desc()));
   }
 
   std::optional<Activation> activation_;

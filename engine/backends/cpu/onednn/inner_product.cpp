@@ -1,6 +1,7 @@
 #include <optional>
 
 #include "backends/cpu/onednn/activation.h"
+#include "backends/cpu/onednn/trial.h"
 #include "kernels/few_rows.h"
 
 namespace caffe::onednn {
@@ -44,11 +45,12 @@ class InnerProduct : public DnnlImplementation {
                                activation_ ? number_type(operation) : NumberType::f32)),
         weights_(any_format({outputs_, source_.get_dims()[1]}, number_type(operation))),
         bias_(bias_term_ ? row_major({outputs_}) : Desc()),
-        forward_pd_(describe_forward(operation, destination_)),
+        forward_pd_(fast_forward(operation)),
         forward_(forward_pd_),
         destination_gradient_(row_major(destination_.get_dims(), number_type(operation))) {
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
-    details_ = describe(forward_pd_, source_, destination_, suffix(activation_));
+    details_ =
+        describe(forward_pd_, source_, destination_, suffix(activation_) + trial_note(forward_pd_));
     forward_.bind(DNNL_ARG_SRC, source_, operation.bottom[0]->data(), Access::kRead);
     bind_weights(forward_, forward_pd_.weights_desc(), operation);
     if (bias_term_)
@@ -81,9 +83,16 @@ class InnerProduct : public DnnlImplementation {
   }
 
  private:
-  Forward describe_forward(const Operation& operation, const Desc& destination) const {
-    return Forward(cpu_engine(), forward_kind(operation), source_, weights_, bias_, destination,
+  Forward describe_forward(const Operation& operation, const Desc& weights,
+                           const Desc& destination) const {
+    return Forward(cpu_engine(), forward_kind(operation), source_, weights, bias_, destination,
                    attributes(activation_));
+  }
+
+  Forward fast_forward(const Operation& operation) const {
+    const Forward first = describe_forward(operation, weights_, destination_);
+    return fastest(first,
+                   [&] { return describe_forward(operation, first.weights_desc(), destination_); });
   }
 
   // Caffe's transposed weights are the same matrix with its strides exchanged.
@@ -101,7 +110,7 @@ class InnerProduct : public DnnlImplementation {
     const bool learns_bias = bias_term_ && operation.layer->learns(1);
     if (!operation.layer->learns(0) && !learns_bias) return;
     const Desc bias = learns_bias ? bias_ : Desc();
-    const Forward forward = describe_forward(operation, destination_gradient_);
+    const Forward forward = describe_forward(operation, weights_, destination_gradient_);
     const auto description = [&](const Desc& source, const Desc& weights) {
       return [=, this] {
         return BackwardWeights(cpu_engine(), source, weights, bias, destination_gradient_, forward,
@@ -110,9 +119,11 @@ class InnerProduct : public DnnlImplementation {
     };
     const bool floats = number_type(operation) == NumberType::f32;
     const Desc any = any_format(weights_.get_dims(), NumberType::f32);
-    const auto pd = prefer<BackwardWeights>(
+    const auto first = prefer<BackwardWeights>(
         {description(source_, floats ? forward.weights_desc() : any), description(source_, any),
          description(any_format(source_.get_dims(), source_.get_data_type()), any)});
+    const auto pd = fastest(first, description(first.src_desc(), first.diff_weights_desc()));
+    details_ += gradient_note("weights", pd);
     gradients_.emplace(pd);
     gradients_->bind(DNNL_ARG_SRC, pd.src_desc(), operation.bottom[0]->data(), Access::kRead);
     gradients_->bind(DNNL_ARG_DIFF_DST, destination_gradient_, operation.top[0]->diff(),
@@ -129,7 +140,7 @@ class InnerProduct : public DnnlImplementation {
   }
 
   void plan_backward_data(const Operation& operation) {
-    const Forward forward = describe_forward(operation, destination_gradient_);
+    const Forward forward = describe_forward(operation, weights_, destination_gradient_);
     const auto description = [&](const Desc& source, const Desc& weights) {
       return [=, this] {
         return BackwardData(cpu_engine(), source, weights, destination_gradient_, forward,
@@ -137,9 +148,11 @@ class InnerProduct : public DnnlImplementation {
       };
     };
     const Desc any = any_format(source_.get_dims(), source_.get_data_type());
-    const auto pd =
+    const auto first =
         prefer<BackwardData>({description(source_, forward.weights_desc()),
                               description(source_, weights_), description(any, weights_)});
+    const auto pd = fastest(first, description(first.diff_src_desc(), first.weights_desc()));
+    details_ += gradient_note("data", pd);
     data_.emplace(pd);
     data_->bind(DNNL_ARG_DIFF_DST, destination_gradient_, operation.top[0]->diff(), Access::kRead);
     bind_weights(*data_, pd.weights_desc(), operation);
