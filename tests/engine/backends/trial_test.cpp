@@ -124,7 +124,7 @@ class TrialTest : public ::testing::Test {
   // From now on another folder, with this in its file: as after a new start of the process.
   std::string start_anew(const std::string& content) {
     if (name_.empty()) {
-      plan(kInnerProduct, kRows);
+      plan(kConvolution, kImages);
       name_ = fs::path(file_in(scratch_.path())).filename().string();
     }
     const std::string folder = scratch_.path("again" + std::to_string(++folders_));
@@ -315,7 +315,7 @@ TEST_F(TrialTest, WithoutAFolderForItNothingIsKeptAndOneLineSaysSo) {
   Log log;
   const int64_t before = trials_made();
   expect_equal_to_portable(kConvolution, kImages, {"y"});
-  plan(kInnerProduct, kRows);
+  plan(kConvolution, {{"x", {2, 64, 7, 7}}});
   EXPECT_GT(trials_made() - before, 1);
   ASSERT_EQ(log.warnings.size(), 1u);
   EXPECT_THAT(log.warnings[0], HasSubstr("cannot write " + scratch_.path("file")));
