@@ -1,10 +1,10 @@
 """PyTorch's side of run.py --peers: the nets of nets/*.prototxt, with the same data, optimiser and threads.
 
-usage: torch_peer.py NET STEPS VARIANT THREADS [--inference] [--bf16] [--batch N]      VARIANT: eager, channels_last, compile
+usage: torch_peer.py NET STEPS VARIANT THREADS [--inference] [--bf16] [--batch N]
        torch_peer.py NET 0 export 1 --batch N --output FILE.onnx
 
-With --bf16 training runs under autocast, and a net for inference is converted whole. With `export` it writes the net for
-onnx_peer.py.
+VARIANT is eager, channels_last or compile. With --bf16 training runs under autocast, and a net for inference is converted
+whole. With `export` it writes the net for onnx_peer.py.
 """
 
 import argparse
