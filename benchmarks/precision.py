@@ -89,7 +89,8 @@ def convolution(name, bottom, outputs, size, stride, relu):
     text = f"""layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}" convolution_param {{
             num_output: {outputs} kernel_size: {size} stride: {stride} pad: {size // 2} bias_term: false
             weight_filler {{ type: "msra" }} }} }}
-        layer {{ name: "{name}_bn" type: "BatchNorm" bottom: "{name}" top: "{name}" }}
+        layer {{ name: "{name}_bn" type: "BatchNorm" bottom: "{name}" top: "{name}"
+            batch_norm_param {{ moving_average_fraction: 0.95 }} }}
         layer {{ name: "{name}_scale" type: "Scale" bottom: "{name}" top: "{name}" scale_param {{ bias_term: true }} }}
     """
     return text + (f'layer {{ name: "{name}_relu" type: "ReLU" bottom: "{name}" top: "{name}" }}' if relu else "")

@@ -3,8 +3,8 @@
 usage: torch_peer.py NET STEPS VARIANT THREADS [--inference] [--bf16] [--batch N]
        torch_peer.py NET 0 export 1 --batch N --output FILE.onnx
 
-VARIANT is eager, channels_last or compile. With --bf16 training runs under autocast, and a net for inference is converted
-whole. With `export` it writes the net for onnx_peer.py.
+VARIANT is eager, channels_last or compile. With --bf16 training runs under autocast, and a net for inference is
+converted whole. With `export` it writes the net for onnx_peer.py.
 """
 
 import argparse
