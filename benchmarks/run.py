@@ -232,10 +232,12 @@ def data_speed(programs):
 
 
 def processor():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
+    """Its name, and the widest instructions that it has."""
+    lines = dict(line.split("\t", 1) for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if "\t" in line)
+    values = {name: value.lstrip("\t: ").strip() for name, value in lines.items()}
+    name, flags = values.get("model name", platform.processor()), values.get("flags", "").split()
+    known = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+    return ", ".join([name, *(flag for flag in known if flag in flags)])
 
 
 def parse():
