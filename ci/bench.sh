@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds, then compares speed with the reference, or with --peers with PyTorch and ONNX Runtime; results go to
 # benchmarks/results as JSON. Usage: ci/bench.sh [--peers] [ARGUMENT OF benchmarks/run.py...]; --peers installs the peers into
-# build/peers/venv, and --minutes N ends it after about that long.
+# build/peers/venv, --precision f32 bf16 compares in both, and --minutes N ends it after about that long.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 "$ROOT/ci/build.sh"
 if [ "${1:-}" = --peers ]; then
