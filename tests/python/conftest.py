@@ -33,8 +33,9 @@ SOLVER = (
 
 @pytest.fixture(autouse=True)
 def in_scratch_folder(tmp_path, monkeypatch):
-    """Every test runs in a folder of its own."""
+    """Every test runs in a folder of its own, and leaves no seed behind."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("caffe.mode._seed", None)
 
 
 @pytest.fixture
