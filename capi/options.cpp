@@ -4,7 +4,6 @@
 #include <charconv>
 #include <sstream>
 
-#include "backends/cpu/precision.h"
 #include "core/error.h"
 
 namespace caffe::capi {

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "layers/run_context.h"
+#include "core/precision.h"
 
 namespace caffe::capi {
 

@@ -15,17 +15,13 @@ using Desc = dnnl::memory::desc;
 using Type = dnnl::memory::data_type;
 using Arguments = std::unordered_map<int, dnnl::memory>;
 
-constexpr int64_t kRange = 1 << 14;
-
 CAFFE_CLONES void round_range(const float* from, BF16* to, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] = from[i];
 }
 
 void round_all(const float* from, BF16* to, int64_t n) {
-  for_each_heavy((n + kRange - 1) / kRange, [=](int64_t range) {
-    const int64_t begin = range * kRange;
-    round_range(from + begin, to + begin, std::min(kRange, n - begin));
-  });
+  for_each_piece(
+      n, [=](int64_t begin, int64_t end) { round_range(from + begin, to + begin, end - begin); });
 }
 
 Desc matrix(Transpose transpose, int64_t rows, int64_t columns, Type type) {

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "backends/cpu/precision.h"
 #include "capi/group.h"
 #include "io/prototxt.h"
 #include "solvers/solver.h"
@@ -164,7 +163,7 @@ TEST_P(Equality, GradientsAreThoseOfOneLargerBatch) {
 
 // What is rounded is a picture's own, but for the number of pictures that a loss is divided by.
 TEST_P(Equality, GradientsInBf16AreThoseOfOneLargerBatch) {
-  if (!supports(Precision::kBF16)) GTEST_SKIP() << "this processor does not compute in bf16";
+  if (!has_bf16()) GTEST_SKIP() << "this processor does not compute in bf16";
   EXPECT_LE(distance_of_gradients(GetParam(), 20, "precision=bf16\n"), 5e-3);
 }
 

@@ -137,21 +137,34 @@ def test_a_solver_in_bf16_trains_float32_weights(solver_file):
     np.testing.assert_array_equal(parameters(solver.net), rounded)
 
 
+class Golden:
+    """The fixtures of a folder of tests/golden, by their own reader and adapter."""
+
+    def __init__(self, folder):
+        import adapter_pycaffe
+        import check_golden
+
+        self.folder, self.adapter, self.checker = folder, adapter_pycaffe, check_golden
+
+    def load(self, name):
+        self.data, self.case = self.checker.load(self.folder / f"{name}.npz")
+        return str(self.folder / f"{name}.prototxt")
+
+    def pick(self, kind):
+        return {key[len(kind) :]: values for key, values in self.data.items() if key.startswith(kind)}
+
+    def require_near(self, outputs, names):
+        for name in names:
+            error = self.checker.err(outputs[name], self.data["out_" + name], rtol=2e-2, atol=1e-2)
+            assert error <= 1, f"{name} is {error:.2f} times as far off as it may be"
+
+
 @pytest.fixture
-def fixtures(monkeypatch):
-    """The reader and the adapter of the golden fixtures, whose nets then compute in bf16."""
+def rounded_golden(golden, monkeypatch):
+    """rounded_golden("layers"): that folder's fixtures, whose nets then compute in bf16."""
     monkeypatch.syspath_prepend(GOLDEN / "tools")
-    import adapter_pycaffe
-    import check_golden
-
     monkeypatch.setattr(caffe, "Net", functools.partial(caffe.Net, precision="bf16"))
-    return check_golden, adapter_pycaffe
-
-
-def require_near(check_golden, outputs, expected, names):
-    for name in names:
-        error = check_golden.err(outputs[name], expected["out_" + name], rtol=2e-2, atol=1e-2)
-        assert error <= 1, f"{name} is {error:.2f} times as far off as it may be"
+    return lambda folder: Golden(golden(folder))
 
 
 def names_of(folder):
@@ -160,27 +173,22 @@ def names_of(folder):
 
 @needs_bf16
 @pytest.mark.parametrize("name", names_of("layers"))
-def test_outputs_of_real_caffes_layers(fixtures, golden, name):
-    check_golden, adapter = fixtures
-    folder = golden("layers")
-    data, case = check_golden.load(folder / f"{name}.npz")
-    pick = {kind: {k[len(kind) :]: v for k, v in data.items() if k.startswith(kind)} for kind in ("in_", "out_")}
-    parameters = [data[f"param_{i}"] for i in range(case["n_params"])]
-    path = str(folder / f"{name}.prototxt")
-    run = adapter.run_layer(path, case["phase"], pick["in_"], parameters, {}, False, 1, True)
+def test_outputs_of_real_caffes_layers(rounded_golden, name):
+    fixture = rounded_golden("layers")
+    path = fixture.load(name)
+    parameters = [fixture.data[f"param_{i}"] for i in range(fixture.case["n_params"])]
+    phase, inputs = fixture.case["phase"], fixture.pick("in_")
+    run = fixture.adapter.run_layer(path, phase, inputs, parameters, {}, False, 1, True)
     if run is None:
         pytest.skip("the fixture's layer draws numbers of its own")
-    require_near(check_golden, run["out"], data, pick["out_"])
+    fixture.require_near(run["out"], fixture.pick("out_"))
 
 
 @needs_bf16
 @pytest.mark.parametrize("name", names_of("graphs"))
-def test_outputs_of_real_caffes_graphs(fixtures, golden, name):
-    check_golden, adapter = fixtures
-    folder = golden("graphs")
-    data, case = check_golden.load(folder / f"{name}.npz")
-    pick = {kind: {k[len(kind) :]: v for k, v in data.items() if k.startswith(kind)} for kind in ("in_", "param_")}
-    parameters = {k: v for k, v in pick["param_"].items() if not k.startswith("after_")}
-    path = str(folder / f"{name}.prototxt")
-    run = adapter.run_graph(path, case["phase"], pick["in_"], parameters)
-    require_near(check_golden, run["out"], data, [k[4:] for k in data if k.startswith("out_") and k[4:] in run["out"]])
+def test_outputs_of_real_caffes_graphs(rounded_golden, name):
+    fixture = rounded_golden("graphs")
+    path = fixture.load(name)
+    parameters = {key: values for key, values in fixture.pick("param_").items() if not key.startswith("after_")}
+    run = fixture.adapter.run_graph(path, fixture.case["phase"], fixture.pick("in_"), parameters)
+    fixture.require_near(run["out"], [blob for blob in fixture.pick("out_") if blob in run["out"]])

@@ -12,7 +12,6 @@
 #include <sstream>
 #include <utility>
 
-#include "backends/cpu/precision.h"
 #include "core/error.h"
 #include "core/log.h"
 

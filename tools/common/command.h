@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "layers/run_context.h"
+#include "core/precision.h"
 #include "tools/common/flags.h"
 
 namespace caffe {

@@ -3,8 +3,8 @@
 #include <optional>
 #include <vector>
 
-#include "backends/cpu/precision.h"
 #include "bindings.h"
+#include "core/precision.h"
 #include "io/prototxt.h"
 #include "io/snapshot.h"
 #include "layers/memory_data_layer.h"

@@ -168,8 +168,9 @@ Desc as_float(const Desc& desc) {
 LayoutPtr layout_of(const Desc& desc) { return layout_of(desc, row_major(desc.get_dims())); }
 
 LayoutPtr layout_of(const Desc& desc, const Desc& plain) {
-  const bool is_plain = desc.get_data_type() == NumberType::f32 && same_order(desc, plain);
-  return is_plain ? nullptr : std::make_shared<const DnnlLayout>(desc, plain);
+  const bool floats = desc.get_data_type() == NumberType::f32;
+  return floats && same_order(desc, plain) ? nullptr
+                                           : std::make_shared<const DnnlLayout>(desc, plain);
 }
 
 Desc planned_format(const Buffer& buffer, const Dims& dims) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <iomanip>
@@ -13,8 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "backends/cpu/onednn/array.h"
 #include "backends/cpu/onednn/primitive.h"
 #include "backends/cpu/onednn/trial_cache.h"
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/memory.h"
 
@@ -22,7 +23,6 @@ namespace caffe::onednn {
 namespace {
 
 using PrimitiveDesc = dnnl::primitive_desc_base;
-using Clock = std::chrono::steady_clock;
 
 constexpr int kLeastRuns = 3, kMostRuns = 30;
 constexpr double kMilliseconds = 40;  // of runs of one kernel beyond the least
@@ -140,13 +140,9 @@ std::vector<PrimitiveDesc> candidates_of(const PrimitiveDesc& first,
 // Small numbers: what is computed from them neither overflows nor is denormal.
 void fill(const dnnl::memory& memory) {
   const Desc desc = memory.get_desc();
-  const size_t n = desc.get_size() / dnnl::memory::data_type_size(desc.get_data_type());
-  void* data = memory.get_data_handle();
-  if (desc.get_data_type() == NumberType::f32) {
-    std::fill_n(static_cast<float*>(data), n, 1.f / 64);
-  } else if (desc.get_data_type() == NumberType::bf16) {
-    std::fill_n(static_cast<uint16_t*>(data), n, uint16_t{0x3c80});
-  }
+  with_number(desc, [&](auto number) {
+    std::fill_n(static_cast<decltype(number)*>(memory.get_data_handle()), elements(desc), 1.f / 64);
+  });
 }
 
 dnnl::memory memory_for(const Desc& desc) {
@@ -188,7 +184,7 @@ class Candidate {
     check(dnnl_primitive_execute(primitive_.get(), thread_stream(),
                                  static_cast<int>(arguments_.size()), arguments_.data()),
           "a kernel that is tried");
-    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+    return 1e3 * seconds_since(start);
   }
 
   double measure() {
