@@ -1,5 +1,6 @@
 // Times Communicator::allreduce_sum between processes, on loopback or each in a network namespace.
-//   comm_bench WORLD [-netns PREFIX] [-interface I] [-wire float32|bf16] [SIZE...]
+//   comm_bench WORLD [-netns PREFIX] [-interface I] [-memory shared|own] [-wire float32|bf16]
+//              [SIZE...]
 // SIZE in bytes. Prints one JSON line per size: median and best of the slowest rank's times, and
 // the bus bandwidth, bytes * 2 (N-1)/N / median, in bytes of float32.
 #include <algorithm>
@@ -78,6 +79,8 @@ Settings parse(int argc, char** argv) {
       settings.group.interface = "";
     } else if (word == "-interface") {
       settings.group.interface = argv[++i];
+    } else if (word == "-memory") {
+      settings.group.share_memory = std::strcmp(argv[++i], "own") != 0;
     } else if (word == "-wire") {
       settings.wire = std::strcmp(argv[++i], "bf16") == 0 ? Wire::kBf16 : Wire::kFloat32;
     } else if (i == 1) {
@@ -88,7 +91,8 @@ Settings parse(int argc, char** argv) {
   }
   CAFFE_REQUIRE(
       settings.group.world >= 1 && settings.group.world <= 16,
-      "usage: comm_bench WORLD (1..16) [-netns PREFIX] [-interface I] [-wire W] [SIZE...]");
+      "usage: comm_bench WORLD (1..16) [-netns PREFIX] [-interface I] [-memory shared|own] "
+      "[-wire W] [SIZE...]");
   if (settings.sizes.empty()) settings.sizes = {4096, 1'724'320, 5'000'000, 102'000'000};
   return settings;
 }

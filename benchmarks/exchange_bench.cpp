@@ -1,6 +1,7 @@
 // Time of a training step of several workers, one process and one compute thread each, with sums
 // that are under way during backward and with sums that begin after it.
-//   exchange_bench NET.prototxt WORLD STEPS [-netns PREFIX] [-interface I] [-wire float32|bf16]
+//   exchange_bench NET.prototxt WORLD STEPS [-netns PREFIX] [-interface I] [-memory shared|own]
+//                  [-wire float32|bf16]
 // Prints one JSON object: milliseconds per step of the slowest worker, in turns of the two, and the
 // buckets: [milliseconds after the step's begin, bytes].
 #include <algorithm>
@@ -162,7 +163,7 @@ void measure(Communicator& group, const std::string& net, int steps, Wire wire) 
 int main(int argc, char** argv) {
   if (argc < 4) {
     std::cerr << "usage: exchange_bench NET.prototxt WORLD STEPS [-netns PREFIX] [-interface I] "
-                 "[-wire float32|bf16]\n";
+                 "[-memory shared|own] [-wire float32|bf16]\n";
     return 2;
   }
   caffe::bench::Group group;
@@ -174,6 +175,8 @@ int main(int argc, char** argv) {
       group.interface = "";
     } else if (std::strcmp(argv[i], "-interface") == 0) {
       group.interface = argv[i + 1];
+    } else if (std::strcmp(argv[i], "-memory") == 0) {
+      group.share_memory = std::strcmp(argv[i + 1], "own") != 0;
     } else if (std::strcmp(argv[i + 1], "bf16") == 0) {
       wire = caffe::Wire::kBf16;
     }

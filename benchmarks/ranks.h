@@ -28,6 +28,7 @@ struct Group {
   int world = 2;
   std::string netns;  // rank r lives in the namespace netns + r; "": all in this one, on loopback
   std::string interface = "127.0.0.1";
+  bool share_memory = true;
 };
 
 // Runs `body` in `world` processes, connected with each other. Returns the worst exit code.
@@ -37,6 +38,7 @@ inline int run_ranks(const Group& group, const std::function<void(Communicator&)
   std::vector<std::unique_ptr<Communicator>> ranks;
   ConnectOptions options;
   options.world = group.world;
+  options.share_memory = group.share_memory;
   options.secret = "0123456789abcdef";
   for (int rank = 0; rank < group.world; ++rank) {
     if (!group.netns.empty()) enter_namespace(group.netns + std::to_string(rank));

@@ -103,6 +103,8 @@ CAFFE_C_API void caffe_rows_free(caffe_rows* rows);
  *   wire           float32 (default), or bf16: gradients are rounded to bfloat16 at every hop, sums
  *                  are float32, half the bytes travel
  *   encrypt        1: all connections are TLS 1.3, with a key made of the secret (0)
+ *   share_memory   0: ranks of one host use TCP, too, in place of memory that both map (1); with
+ *                  transport tcp and without encrypt
  *   heartbeat_ms   pause between heartbeats (1000)
  *   silence_ms     a rank without heartbeats is dead after it (25000)
  *   progress_ms    an operation in which nothing moves is given up after it (600000)

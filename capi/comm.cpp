@@ -33,13 +33,14 @@ int caffe_comm_create(const char* options, caffe_comm** comm) {
     given(comm, "comm");
     const Options parsed("caffe_comm_create", options,
                          {"interface", "transport", "transport_path", "wire", "encrypt",
-                          "heartbeat_ms", "silence_ms", "progress_ms"});
+                          "share_memory", "heartbeat_ms", "silence_ms", "progress_ms"});
     auto created = std::make_unique<caffe_comm>();
     const std::string wire = parsed.text("wire", "float32");
     CAFFE_REQUIRE(wire == "float32" || wire == "bf16", "caffe_comm_create: option 'wire' is '",
                   wire, "'; use float32 or bf16");
     if (wire == "bf16") created->wire = caffe::Wire::kBf16;
     created->connect.encrypt = parsed.flag("encrypt");
+    created->connect.share_memory = parsed.flag("share_memory", true);
     const auto limit = [&](const char* key, std::chrono::milliseconds& value) {
       value = std::chrono::milliseconds(parsed.integer(key, value.count(), 1));
     };

@@ -45,8 +45,8 @@ int64_t Options::integer(const std::string& key, int64_t otherwise, int64_t leas
   return number;
 }
 
-bool Options::flag(const std::string& key) const {
-  const std::string value = text(key, "0");
+bool Options::flag(const std::string& key, bool otherwise) const {
+  const std::string value = text(key, otherwise ? "1" : "0");
   CAFFE_REQUIRE(value == "0" || value == "1", function_, ": option '", key, "' is '", value,
                 "'; use 0 or 1");
   return value == "1";

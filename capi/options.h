@@ -20,8 +20,8 @@ class Options {
   bool has(const std::string& key) const { return values_.count(key) > 0; }
   std::string text(const std::string& key, const std::string& otherwise = "") const;
   int64_t integer(const std::string& key, int64_t otherwise, int64_t least) const;
-  bool flag(const std::string& key) const;  // 0 or 1; not given: 0
-  Precision precision() const;              // of the key "precision"; not given: f32
+  bool flag(const std::string& key, bool otherwise = false) const;  // 0 or 1
+  Precision precision() const;  // of the key "precision"; not given: f32
 
  private:
   std::string function_;

@@ -20,7 +20,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr size_t kSmallBytes = 64 * 1024;  // up to here latency counts, beyond it bandwidth
-constexpr const char* kEncryptable = "tcp";
+constexpr const char* kBuiltInTransport = "tcp";
 constexpr size_t kMinSecretBytes = 16;
 constexpr size_t kMaxEpochBytes = 255;
 
@@ -169,15 +169,19 @@ class Member : public Communicator {
 
   void form_group(const ConnectOptions& options) {
     const auto deadline = Clock::now() + options.timeout;
+    const bool built_in = named_.name == kBuiltInTransport;
     MeshOptions mesh;
     Wiring wiring;
-    CAFFE_REQUIRE(!options.encrypt || named_.name == kEncryptable, "transport ", named_.name,
-                  " does not encrypt what it carries; use ", kEncryptable,
+    CAFFE_REQUIRE(!options.encrypt || built_in, "transport ", named_.name,
+                  " does not encrypt what it carries; use ", kBuiltInTransport,
                   " or switch encryption off for the workers");
     std::optional<Tls> tls;
     if (options.encrypt) mesh.tls = &tls.emplace(options.secret, options.epoch);
-    mesh.self = {rank(), world(), options.config_hash, options.epoch,
-                 named_.name + (options.encrypt ? " with TLS" : "")};
+    const bool shares_memory = options.share_memory && !options.encrypt && built_in;
+    const char* more = options.encrypt                     ? " with TLS"
+                       : built_in && !options.share_memory ? " without shared memory"
+                                                           : "";
+    mesh.self = {rank(), world(), options.config_hash, options.epoch, named_.name + more};
     mesh.secret = options.secret;
     mesh.streams_per_peer = transport_.streams_per_peer();
     mesh.deadline = deadline;
@@ -191,6 +195,7 @@ class Member : public Communicator {
     wiring.rank = rank();
     wiring.world = world();
     wiring.streams = connect_mesh(listener_.get(), mesh, control_);
+    wiring.shares_memory = shares_memory;
     wiring.wake = control_.wake();
     wiring.timeout =
         std::max(milliseconds(1), std::chrono::ceil<milliseconds>(deadline - Clock::now()));

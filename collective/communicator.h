@@ -24,6 +24,9 @@ struct ListenOptions {
 struct ConnectOptions {
   // TLS 1.3, with a key made of the secret; only with the built-in transport.
   bool encrypt = false;
+  // Ranks of one host exchange data through memory that both map, where the built-in transport
+  // carries it and does not encrypt. Equal on all ranks.
+  bool share_memory = true;
   int rank = 0;
   int world = 1;
   std::vector<std::string> addresses;  // address() of every rank, by rank

@@ -40,6 +40,7 @@ struct Wiring {
   int world = 0;
   std::vector<std::string> addresses;        // local_address() of every rank
   std::vector<std::vector<Stream>> streams;  // [peer][i]: authenticated connections, if asked for
+  bool shares_memory = false;                // ranks of one host may, if the transport can
   int wake = -1;                             // readable when waiting has become pointless
   std::chrono::milliseconds timeout{0};      // for connect()
 };

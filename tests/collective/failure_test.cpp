@@ -42,12 +42,16 @@ TEST(Processes, ReduceAwkwardSizesInGroupsOfAllSizes) {
   }
 }
 
-class Death : public testing::TestWithParam<std::tuple<int, size_t>> {};
+// Ranks of one host, through shared memory or by TCP.
+class Death : public testing::TestWithParam<std::tuple<int, size_t, bool>> {
+ protected:
+  static void change(ConnectOptions& options) { options.share_memory = std::get<2>(GetParam()); }
+};
 
 TEST_P(Death, OfAProcessIsKnownToAllSurvivors) {
-  const auto [world, bytes] = GetParam();
+  const auto [world, bytes, _] = GetParam();
   ProcessGroup group(world);
-  ASSERT_TRUE(group.connect());
+  ASSERT_TRUE(group.connect(change));
   ASSERT_TRUE(group.loop(bytes));
   group[1].signal(SIGKILL);
   for (int rank = 0; rank < world; ++rank) {
@@ -60,9 +64,12 @@ TEST_P(Death, OfAProcessIsKnownToAllSurvivors) {
 }
 
 TEST_P(Death, ByStoppingIsKnownAfterTheSilenceLimit) {
-  const auto [world, bytes] = GetParam();
+  const auto [world, bytes, _] = GetParam();
   ProcessGroup group(world);
-  ASSERT_TRUE(group.connect(quick_heartbeats));
+  ASSERT_TRUE(group.connect([](ConnectOptions& options) {
+    change(options);
+    quick_heartbeats(options);
+  }));
   ASSERT_TRUE(group.loop(bytes));
   group[1].signal(SIGSTOP);
   for (int rank = 0; rank < world; ++rank) {
@@ -78,9 +85,9 @@ TEST_P(Death, ByStoppingIsKnownAfterTheSilenceLimit) {
 }
 
 TEST_P(Death, ByAbortIsKnownToAllWithItsReason) {
-  const auto [world, bytes] = GetParam();
+  const auto [world, bytes, _] = GetParam();
   ProcessGroup group(world);
-  ASSERT_TRUE(group.connect());
+  ASSERT_TRUE(group.connect(change));
   ASSERT_TRUE(group.loop(bytes));
   group[1].tell("abort the disk is full");
   for (int rank = 0; rank < world; ++rank) {
@@ -92,7 +99,8 @@ TEST_P(Death, ByAbortIsKnownToAllWithItsReason) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Groups, Death,
-                         testing::Combine(testing::Values(2, 4), testing::Values(kSmall, kLarge)));
+                         testing::Combine(testing::Values(2, 4), testing::Values(kSmall, kLarge),
+                                          testing::Bool()));
 
 TEST(Failure, OfAnIdleGroupIsReportedByTheNextOperation) {
   ProcessGroup group(3);

@@ -25,16 +25,21 @@ std::vector<float> values(int rank, size_t n) {
 }
 
 // What all ranks end with: the same bits, or the test fails.
-std::vector<float> summed(int world, size_t n, Wire wire) {
+std::vector<float> summed(int world, size_t n, Wire wire, bool shared = true) {
+  GroupSetup setup;
+  setup.change = [=](ConnectOptions& options) { options.share_memory = shared; };
   std::vector<std::vector<float>> results(world);
-  const auto errors = run_group(world, [&](Communicator& group) {
-    // Twice: the second one runs on used memory.
-    for (int round = 0; round < 2; ++round) {
-      std::vector<float> data = values(group.rank(), n);
-      group.allreduce_sum(data.data(), n, wire);
-      results[group.rank()] = std::move(data);
-    }
-  });
+  const auto errors = run_group(
+      world,
+      [&](Communicator& group) {
+        // Twice: the second one runs on used memory.
+        for (int round = 0; round < 2; ++round) {
+          std::vector<float> data = values(group.rank(), n);
+          group.allreduce_sum(data.data(), n, wire);
+          results[group.rank()] = std::move(data);
+        }
+      },
+      setup);
   EXPECT_THAT(errors, Each(IsEmpty()));
   for (int rank = 1; rank < world; ++rank) {
     EXPECT_EQ(results[rank].size(), n);
@@ -61,29 +66,31 @@ void expect_sums(const std::vector<float>& results, int world, double unit) {
   }
 }
 
-class AllReduce : public testing::TestWithParam<std::tuple<int, size_t>> {};
+class AllReduce : public testing::TestWithParam<std::tuple<int, size_t, bool>> {};
 
 TEST_P(AllReduce, SumsWithEqualBitsOnAllRanks) {
-  const auto [world, n] = GetParam();
-  expect_sums(summed(world, n, Wire::kFloat32), world, 6e-8);
+  const auto [world, n, shared] = GetParam();
+  expect_sums(summed(world, n, Wire::kFloat32, shared), world, 6e-8);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, AllReduce,
                          testing::Combine(testing::Range(1, 10),
                                           testing::Values(0, 1, 2, 8, 1023, 16384, 16385, 65536,
-                                                          100'003, 1'000'001)));
+                                                          100'003, 1'000'001),
+                                          testing::Bool()));
 
-class AllReduceBf16 : public testing::TestWithParam<std::tuple<int, size_t>> {};
+class AllReduceBf16 : public testing::TestWithParam<std::tuple<int, size_t, bool>> {};
 
 TEST_P(AllReduceBf16, SumsWithEqualBitsAndRoundsOnceAHop) {
-  const auto [world, n] = GetParam();
+  const auto [world, n, shared] = GetParam();
   // A bf16 number has 8 bits; every hop rounds once.
-  expect_sums(summed(world, n, Wire::kBf16), world, 1.0 / 256);
+  expect_sums(summed(world, n, Wire::kBf16, shared), world, 1.0 / 256);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, AllReduceBf16,
                          testing::Combine(testing::Range(1, 10),
-                                          testing::Values(0, 17, 16385, 100'003, 600'001)));
+                                          testing::Values(0, 17, 16385, 100'003, 600'001),
+                                          testing::Bool()));
 
 TEST(PrefersHalving, OnlyWhereSharesAreSmall) {
   EXPECT_FALSE(prefers_halving(20'000, 2));

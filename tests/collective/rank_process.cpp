@@ -87,10 +87,11 @@ bool RankProcess::alive() {
 }
 
 std::string connect_line(const ConnectOptions& options) {
-  std::string line = concat("connect ", options.rank, " ", options.world, " ", options.secret, " ",
-                            options.epoch, " ", options.config_hash, " ", options.timeout.count(),
-                            " ", options.collective_timeout.count(), " ",
-                            options.heartbeat_interval.count(), " ", options.silence_limit.count());
+  std::string line =
+      concat("connect ", options.rank, " ", options.world, " ", options.secret, " ", options.epoch,
+             " ", options.config_hash, " ", options.timeout.count(), " ",
+             options.collective_timeout.count(), " ", options.heartbeat_interval.count(), " ",
+             options.silence_limit.count(), " ", options.share_memory);
   for (const std::string& address : options.addresses) line += " " + address;
   return line;
 }

@@ -1,7 +1,8 @@
 // One rank of a group in a process of its own, driven line by line over standard input and output:
 // what the tests of failures start, stop and kill.
 //   rank_process INTERFACE [TRANSPORT PATH]       prints "ADDRESS <address>"
-//   connect RANK WORLD SECRET EPOCH HASH TIMEOUT COLLECTIVE_TIMEOUT HEARTBEAT SILENCE ADDRESS...
+//   connect RANK WORLD SECRET EPOCH HASH TIMEOUT COLLECTIVE_TIMEOUT HEARTBEAT SILENCE SHARE_MEMORY
+//           ADDRESS...
 //                                prints "CONNECTED" (times in ms)
 //   loop BYTES                   all-reduces in a thread until an error; prints "LOOPING" at first
 //   barrier | reduce N           prints "DONE"; reduce checks the sums
@@ -44,7 +45,8 @@ caffe::ConnectOptions read_options(std::istringstream& words) {
   caffe::ConnectOptions options;
   int64_t timeout = 0, collective_timeout = 0, heartbeat = 0, silence = 0;
   words >> options.rank >> options.world >> options.secret >> options.epoch >>
-      options.config_hash >> timeout >> collective_timeout >> heartbeat >> silence;
+      options.config_hash >> timeout >> collective_timeout >> heartbeat >> silence >>
+      options.share_memory;
   options.timeout = std::chrono::milliseconds(timeout);
   options.collective_timeout = std::chrono::milliseconds(collective_timeout);
   options.heartbeat_interval = std::chrono::milliseconds(heartbeat);

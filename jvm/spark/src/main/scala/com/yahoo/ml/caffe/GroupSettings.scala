@@ -25,6 +25,9 @@ private[caffe] object GroupSettings {
   /** Whether workers encrypt what they send each other; as Spark does, if not set. */
   val Encrypt = "spark.caffe.encrypt"
 
+  /** Whether workers of one host exchange data through memory that both map. */
+  val ShareMemory = "spark.caffe.shareMemory"
+
   /** Any of these asks Spark to encrypt what its processes send each other. */
   private val SparkEncrypts = Seq("spark.network.crypto.enabled", "spark.ssl.enabled", "spark.ssl.rpc.enabled",
     "spark.authenticate.enableSaslEncryption")
@@ -41,9 +44,12 @@ private[caffe] object GroupSettings {
     }
     Map("interface" -> conf.get(Interface, ""), "transport" -> transport,
       "transport_path" -> conf.get(TransportPath, ""), "wire" -> wire,
-      "encrypt" -> (if (encrypts(conf)) "1" else "0"), "heartbeat_ms" -> heartbeat.toString,
+      "encrypt" -> flag(encrypts(conf)), "share_memory" -> flag(conf.getBoolean(ShareMemory, defaultValue = true)),
+      "heartbeat_ms" -> heartbeat.toString,
       "silence_ms" -> silence.toString, "progress_ms" -> millis(conf, Progress, "600s").toString)
   }
+
+  private def flag(value: Boolean): String = if (value) "1" else "0"
 
   private def encrypts(conf: SparkConf): Boolean =
     conf.getBoolean(Encrypt, SparkEncrypts.exists(conf.getBoolean(_, defaultValue = false)))

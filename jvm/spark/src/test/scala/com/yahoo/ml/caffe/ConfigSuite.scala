@@ -78,10 +78,13 @@ class ConfigSuite extends SparkTest {
   test("Spark's properties say how workers talk to each other") {
     val conf = new SparkConf(false)
     assert(GroupSettings.options(conf, "tcp") == Map("interface" -> "", "transport" -> "tcp", "transport_path" -> "",
-      "wire" -> "float32", "encrypt" -> "0", "heartbeat_ms" -> "1000", "silence_ms" -> "25000", "progress_ms" -> "600000"))
+      "wire" -> "float32", "encrypt" -> "0", "share_memory" -> "1", "heartbeat_ms" -> "1000",
+      "silence_ms" -> "25000", "progress_ms" -> "600000"))
     conf.set("spark.caffe.wire", "bf16").set("spark.caffe.interface", "eth1").set("spark.caffe.silence", "4s")
+      .set("spark.caffe.shareMemory", "false")
     val options = GroupSettings.options(conf, "unix")
-    assert(Seq("wire", "interface", "silence_ms", "transport").map(options) == Seq("bf16", "eth1", "4000", "unix"))
+    assert(Seq("wire", "interface", "silence_ms", "transport", "share_memory").map(options) ==
+      Seq("bf16", "eth1", "4000", "unix", "0"))
     def encrypts(properties: (String, String)*): String =
       GroupSettings.options(new SparkConf(false).setAll(properties), "tcp")("encrypt")
     assert(encrypts("spark.network.crypto.enabled" -> "true") == "1" && encrypts("spark.ssl.enabled" -> "true") == "1")
