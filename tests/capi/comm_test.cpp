@@ -25,6 +25,12 @@ TEST(Comm, NamesTheRankWhoseConfigurationDiffers) {
   EXPECT_THAT(ends[0], HasSubstr("rank 1"));
 }
 
+TEST(Comm, RefusesRanksOfWhichOneSharesNoMemory) {
+  const auto ends = run_processes(
+      2, [](const Rank& rank) { rank.connect_with(1, rank.rank == 0 ? "share_memory=0" : ""); });
+  EXPECT_THAT(ends, Each(HasSubstr("'tcp without shared memory'")));
+}
+
 TEST(Comm, MustFitTheSolver) {
   const Digits digits;
   const auto ends = run_processes(2, [&](const Rank& rank) {
