@@ -82,6 +82,7 @@ int64_t batch_rows(const caffe_net& handle) {
 
 std::vector<std::string> names_of(const caffe::Net& net, const std::vector<int>& blobs) {
   std::vector<std::string> names;
+  names.reserve(blobs.size());
   for (const int blob : blobs) names.push_back(net.blob_names()[static_cast<size_t>(blob)]);
   return names;
 }

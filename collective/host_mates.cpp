@@ -105,9 +105,9 @@ class Meeting {
   std::vector<std::optional<SharedRings>> hold() {
     const Descriptor door = invite();
     for (int peer = 0; peer < wiring_.rank; ++peer) accept_invitation(peer);
-    std::vector<bool> expected;
-    for (int peer = 0; peer < wiring_.world; ++peer)
-      expected.push_back(peer > wiring_.rank && hear<uint8_t>(peer) != 0);
+    std::vector<bool> expected(static_cast<size_t>(wiring_.world));
+    for (int peer = wiring_.rank + 1; peer < wiring_.world; ++peer)
+      expected[static_cast<size_t>(peer)] = hear<uint8_t>(peer) != 0;
     take_offers(door, expected);
     for (int peer = wiring_.rank + 1; peer < wiring_.world; ++peer)
       say<uint8_t>(peer, rings_[static_cast<size_t>(peer)].has_value());
@@ -127,7 +127,7 @@ class Meeting {
     Descriptor door = local_socket();
     // Where this fails, nobody is met.
     if (bind(door.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0)
-      listen(door.get(), wiring_.world);
+      listen(door.get(), SOMAXCONN);
     for (int peer = wiring_.rank + 1; peer < wiring_.world; ++peer) say(peer, invitation_);
     return door;
   }

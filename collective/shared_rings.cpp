@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -42,8 +43,8 @@ void SharedRings::Unmap::operator()(Shared* shared) const { munmap(shared, sizeo
 Descriptor SharedRings::create() {
   static_assert(std::atomic<uint64_t>::is_always_lock_free);
   Descriptor memory(memfd_create("caffe-rings", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  // Taken from the system now: pages that are missing later would end the process.
-  const bool ready = memory && posix_fallocate(memory.get(), 0, sizeof(Shared)) == 0 &&
+  // Pages come with their first use: of many ranks on a host few pairs ever talk.
+  const bool ready = memory && ftruncate(memory.get(), sizeof(Shared)) == 0 &&
                      fcntl(memory.get(), F_ADD_SEALS, kSeals) == 0;
   return ready ? std::move(memory) : Descriptor();
 }

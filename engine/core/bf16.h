@@ -11,8 +11,11 @@ struct BF16 {
   uint16_t bits = 0;
 
   BF16() = default;
-  BF16(float value) : bits(upper_half(value)) {}  // as for any narrower number: implicit
+  // Implicit, as for any narrower number.
+  // NOLINTBEGIN(google-explicit-constructor)
+  BF16(float value) : bits(upper_half(value)) {}
   operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+  // NOLINTEND(google-explicit-constructor)
 
  private:
   static uint16_t upper_half(float value) {

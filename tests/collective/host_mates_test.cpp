@@ -100,8 +100,8 @@ class Meeting : public testing::Test {
   }
   void say(bool what) { ASSERT_EQ(send(peer_.get(), &what, 1, 0), 1); }
 
-  // Knocks at rank 0's door, whose name it has heard, with these bytes and no memory.
-  Descriptor knock(const std::string& name, const std::string& bytes) {
+  // Knocks at rank 0's door, whose name it has heard, with these bytes and perhaps with memory.
+  Descriptor knock(const std::string& name, std::string bytes, const Descriptor& memory = {}) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path + 1, name.data(), name.size());
@@ -109,8 +109,20 @@ class Meeting : public testing::Test {
     EXPECT_EQ(::connect(socket.get(), reinterpret_cast<sockaddr*>(&address),
                         static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())),
               0);
-    EXPECT_EQ(::send(socket.get(), bytes.data(), bytes.size(), 0),
-              static_cast<ssize_t>(bytes.size()));
+    iovec part{bytes.data(), bytes.size()};
+    alignas(cmsghdr) char attached[CMSG_SPACE(sizeof(int))] = {};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    if (memory) {
+      message.msg_control = attached;
+      message.msg_controllen = sizeof(attached);
+      cmsghdr* header = CMSG_FIRSTHDR(&message);
+      *header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+      const int fd = memory.get();
+      std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+    }
+    EXPECT_EQ(::sendmsg(socket.get(), &message, 0), static_cast<ssize_t>(bytes.size()));
     return socket;
   }
 
@@ -131,19 +143,30 @@ TEST_F(Meeting, APeerElsewhereUsesItsSocket) {
   EXPECT_EQ(end(), "alone");
 }
 
-TEST_F(Meeting, AStrangersWordsAreNoMemory) {
-  begin();
-  char invitation[32];
-  hear(invitation, sizeof(invitation));
-  const std::string name(invitation, 16), proof(invitation + 16, 16);
-  const Descriptor junk = knock(name, "hello");
-  const Descriptor guess = knock(name, std::string("\1\0\0\0", 4) + std::string(16, 'x'));
-  const Descriptor empty = knock(name, std::string("\1\0\0\0", 4) + proof);
-  say(true);
-  bool verdict = true;
-  hear(&verdict, 1);
-  EXPECT_FALSE(verdict);
-  EXPECT_EQ(end(), "alone");
+std::string offer_of(int rank, const std::string& proof) {
+  return std::string(1, static_cast<char>(rank)) + std::string(3, '\0') + proof;
+}
+
+TEST_F(Meeting, OnlyAnOfferWithMemoryAndProofCounts) {
+  const Descriptor memory = SharedRings::create();
+  for (const bool honest : {false, true}) {
+    SetUp();
+    begin();
+    char invitation[32];
+    hear(invitation, sizeof(invitation));
+    const std::string name(invitation, 16), proof(invitation + 16, 16);
+    const Descriptor junk = knock(name, "hello");
+    const Descriptor guess = knock(name, offer_of(1, std::string(16, 'x')), memory);
+    const Descriptor other = knock(name, offer_of(7, proof), memory);
+    const Descriptor empty = knock(name, offer_of(1, proof));
+    Descriptor right;
+    if (honest) right = knock(name, offer_of(1, proof), memory);
+    say(true);
+    uint8_t verdict = 2;
+    hear(&verdict, 1);
+    EXPECT_EQ(verdict, honest);
+    EXPECT_EQ(end(), honest ? "shared" : "alone");
+  }
 }
 
 TEST_F(Meeting, EndsWithItsPeerWithTheGroupAndInTime) {
