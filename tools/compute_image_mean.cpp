@@ -26,7 +26,7 @@ class MeanImage {
     CAFFE_REQUIRE_CODE(extents == extents_, ErrorCode::kData, "is ", extents,
                        ", but the first record is ", extents_,
                        ": a mean needs records of one size; resize the images");
-    const PixelView& pixels = content.pixels;
+    const PixelView pixels = content.all_pixels();
     const size_t plane = sums_.size() / static_cast<size_t>(extents.channels);
     const auto channels = static_cast<size_t>(extents.channels);
     for (size_t i = 0; i < sums_.size(); ++i) {

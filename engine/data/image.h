@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -28,6 +30,48 @@ enum class ColorMode {
 // smooth chroma upsampling; no EXIF rotation). Throws kData saying what is wrong with the bytes;
 // the caller puts the record in front.
 void decode_image(std::string_view bytes, ColorMode mode, Image& image);
+
+// A rectangle of an image's pixels.
+struct Region {
+  int top = 0;
+  int left = 0;
+  int height = 0;
+  int width = 0;
+};
+
+class JpegReader;
+
+// Decodes image files of which only a part may be wanted; which one can depend on their size.
+// Memory is reused from file to file.
+class ImageReader {
+ public:
+  ImageReader();
+  ~ImageReader();
+
+  // Begins a file, whose bytes must live until it is read. Throws as decode_image does, but damage
+  // behind the header may be left for read() to find.
+  void open(std::string_view bytes, ColorMode mode);
+  int channels() const { return channels_; }
+  int height() const { return height_; }
+  int width() const { return width_; }
+
+  struct Pixels {
+    const uint8_t* first;  // of the region
+    ptrdiff_t row;         // from one row to the next
+  };
+  // Decodes the file, once; the result lives until the next call. The pixels are those of
+  // decode_image, to the bit, and so are the errors, wherever in the file its damage is.
+  Pixels read(const Region& region);
+  const Image& read();
+
+ private:
+  std::unique_ptr<JpegReader> jpeg_;  // null: open() has decoded the file into image_
+  Image image_;
+  std::vector<uint8_t> pixels_;
+  int channels_ = 0;
+  int height_ = 0;
+  int width_ = 0;
+};
 
 // Bilinear, pixel centres at half coordinates, border repeated, 11-bit weights: bit for bit
 // OpenCV's INTER_LINEAR. `to` must be another object than `from`.

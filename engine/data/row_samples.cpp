@@ -29,7 +29,7 @@ class RowSamples : public SampleSource {
         sample.content.pixels = pixels(field, scratch);
         break;
       case RowFieldKind::kEncoded:
-        sample.content.pixels = decoded(field, scratch);
+        sample.content = encoded(field, scratch);
     }
     const Extents found = sample.content.pixels.extents;
     CAFFE_REQUIRE_CODE(found.channels == top_.input.channels, ErrorCode::kData, "has ",
@@ -65,24 +65,27 @@ class RowSamples : public SampleSource {
     if (needs_resize(extents)) {
       scratch.image.reshape(extents.channels, extents.height, extents.width);
       std::memcpy(scratch.image.pixels.data(), field.bytes.data(), field.bytes.size());
-      return resized(scratch);
+      return resized(scratch.image, scratch);
     }
     return {reinterpret_cast<const uint8_t*>(field.bytes.data()), extents, true};
   }
 
-  PixelView decoded(const RowField& field, Transformer::Scratch& scratch) const {
+  Transformer::Content encoded(const RowField& field, Transformer::Scratch& scratch) const {
     const ColorMode mode = top_.input.channels == 1   ? ColorMode::kGray
                            : top_.input.channels == 3 ? ColorMode::kColor
                                                       : ColorMode::kUnchanged;
-    decode_image(field.bytes, mode, scratch.image);
-    const Image& image = scratch.image;
-    CAFFE_REQUIRE_CODE((field.height == 0 || field.height == image.height) &&
-                           (field.width == 0 || field.width == image.width),
-                       ErrorCode::kData, "holds an image of ", image.height, " x ", image.width,
+    ImageReader& file = scratch.reader;
+    file.open(field.bytes, mode);
+    CAFFE_REQUIRE_CODE((field.height == 0 || field.height == file.height()) &&
+                           (field.width == 0 || field.width == file.width()),
+                       ErrorCode::kData, "holds an image of ", file.height(), " x ", file.width(),
                        " pixels, but says ", field.height, " x ", field.width);
-    const Extents extents{image.channels, image.height, image.width};
-    if (needs_resize(extents)) return resized(scratch);
-    return {image.pixels.data(), extents, true};
+    Transformer::Content content = Transformer::Content::of(file);
+    if (needs_resize(content.pixels.extents)) {
+      content = {};
+      content.pixels = resized(file.read(), scratch);
+    }
+    return content;
   }
 
   bool needs_resize(const Extents& extents) const {
@@ -90,8 +93,8 @@ class RowSamples : public SampleSource {
            (extents.height != top_.input.height || extents.width != top_.input.width);
   }
 
-  PixelView resized(Transformer::Scratch& scratch) const {
-    resize_image(scratch.image, top_.input.height, top_.input.width, scratch.resized);
+  PixelView resized(const Image& from, Transformer::Scratch& scratch) const {
+    resize_image(from, top_.input.height, top_.input.width, scratch.resized);
     const Image& image = scratch.resized;
     return {image.pixels.data(), {image.channels, image.height, image.width}, true};
   }

@@ -24,7 +24,8 @@ class SampleSource {
   virtual const std::string& name() const = 0;
   // What names one sample in messages and as a key.
   virtual std::string key(int64_t number) const = 0;
-  // Reads and decodes. Errors say what is wrong with the sample; the caller puts its name in front.
+  // Reads, and decodes unless that is left to who takes the content. Errors say what is wrong with
+  // the sample; the caller puts its name in front.
   virtual Sample sample(int64_t number, Transformer::Scratch& scratch) const = 0;
   // The sample will be asked for soon: may bring it nearer.
   virtual void expect(int64_t number) const { (void)number; }

@@ -45,6 +45,7 @@ class Transformer {
  public:
   // Memory that one thread reuses from record to record.
   struct Scratch {
+    ImageReader reader;
     Image image;
     Image resized;
     std::vector<float> floats;
@@ -62,24 +63,36 @@ class Transformer {
   void transform(const PixelView& pixels, int64_t position, float* out) const;
   void transform(const float* values, const Extents& input, int64_t position, float* out) const;
 
-  // A Datum made ready: decoded into `scratch` if it is encoded, its fields checked. The views live
-  // as long as the record and the scratch. Exactly one of pixels.data and floats is set.
+  // A Datum made ready, its fields checked. The views live as long as the record and the scratch.
+  // Exactly one of pixels.data, floats and file is set; pixels.extents always are.
   struct Content {
     PixelView pixels;
     const float* floats = nullptr;
+    ImageReader* file = nullptr;  // opened; to be read once
+
+    static Content of(ImageReader& file);
+    // All pixels where there are no floats.
+    PixelView all_pixels() const;
   };
   Content content(const DatumView& datum, Scratch& scratch) const;
   void transform(const Content& content, int64_t position, float* out) const;
 
  private:
-  struct Window;  // which part of a record is taken, and whether reversed
+  struct Window : Region {  // which part of a record is taken
+    bool mirror = false;
+  };
 
   void load_mean_file(const std::string& path);
   Window window(const Extents& input, int64_t position) const;
-  float mean_of(int channel) const;
+  // Calls row(mean) with what is subtracted from a row that begins there, in the channels from
+  // `channel` on.
+  template <typename Row>
+  void with_mean(const Extents& input, int top, int left, int channel, Row row) const;
   template <typename T>
-  void run(const T* from, const Extents& input, int64_t position, float* out) const;
-  void run_interleaved(const PixelView& pixels, int64_t position, float* out) const;
+  void run_planar(const T* from, const Extents& input, int64_t position, float* out) const;
+  // `first` is the window's first value; rows are `row` values apart.
+  void run_interleaved(const uint8_t* first, ptrdiff_t row, const Extents& input, const Window& w,
+                       float* out) const;
 
   TransformationParameter param_;
   bool random_crop_;

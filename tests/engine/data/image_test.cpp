@@ -10,6 +10,9 @@
 
 #include <fstream>
 #include <random>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "core/error.h"
 #include "support/npz.h"
@@ -84,7 +87,16 @@ std::string encode_png(const std::vector<uint8_t>& pixels, int channels, int hei
   return file;
 }
 
-std::string encode_jpeg(const std::vector<uint8_t>& pixels, int channels, int height, int width) {
+struct JpegForm {
+  std::vector<std::pair<int, int>> sampling = {{1, 1}};  // of the first components: h, v
+  bool progressive = false;
+  unsigned restart_interval = 0;  // in MCUs
+  int quality = 100;
+  bool blurred = false;  // progressive, and cut off: nothing but the first scan, means of blocks
+};
+
+std::string encode_jpeg(const std::vector<uint8_t>& pixels, int channels, int height, int width,
+                        const JpegForm& form = {}) {
   jpeg_compress_struct info;
   jpeg_error_mgr errors;
   info.err = jpeg_std_error(&errors);
@@ -97,8 +109,18 @@ std::string encode_jpeg(const std::vector<uint8_t>& pixels, int channels, int he
   info.input_components = channels;
   info.in_color_space = channels == 1 ? JCS_GRAYSCALE : channels == 3 ? JCS_RGB : JCS_CMYK;
   jpeg_set_defaults(&info);
-  jpeg_set_quality(&info, 100, TRUE);
-  info.comp_info[0].h_samp_factor = info.comp_info[0].v_samp_factor = 1;
+  jpeg_set_quality(&info, form.quality, TRUE);
+  for (size_t i = 0; i < form.sampling.size(); ++i) {
+    info.comp_info[i].h_samp_factor = form.sampling[i].first;
+    info.comp_info[i].v_samp_factor = form.sampling[i].second;
+  }
+  info.restart_interval = form.restart_interval;
+  if (form.progressive) jpeg_simple_progression(&info);
+  jpeg_scan_info scan{channels, {0, 1, 2}, 0, 0, 0, 0};
+  if (form.blurred) {
+    info.scan_info = &scan;
+    info.num_scans = 1;
+  }
   jpeg_start_compress(&info, TRUE);
   while (info.next_scanline < info.image_height) {
     auto* row = const_cast<uint8_t*>(pixels.data()) +
@@ -215,6 +237,178 @@ TEST(DecodeImage, DamagedFilesAreErrorsAndNeverCrash) {
       error_of(damaged);
     }
   }
+}
+
+// What is next to a pixel shows in its colour.
+std::vector<uint8_t> noisy_pixels(int channels, int height, int width) {
+  std::mt19937 random(5);
+  std::vector<uint8_t> pixels(static_cast<size_t>(channels) * height * width);
+  for (uint8_t& pixel : pixels) pixel = static_cast<uint8_t>(random());
+  return pixels;
+}
+
+// The values of a region, or the error that there was instead.
+struct Result {
+  std::vector<uint8_t> values;
+  std::string error;
+  bool operator==(const Result&) const = default;
+};
+
+std::vector<uint8_t> values_of(const uint8_t* first, ptrdiff_t row, int channels,
+                               const Region& region) {
+  std::vector<uint8_t> values;
+  for (int y = 0; y < region.height; ++y) {
+    values.insert(values.end(), first + y * row, first + y * row + region.width * channels);
+  }
+  return values;
+}
+
+Result region_of(ImageReader& reader, std::string_view file, ColorMode mode, const Region& region) {
+  try {
+    reader.open(file, mode);
+    const auto [first, row] = reader.read(region);
+    return {values_of(first, row, reader.channels(), region), ""};
+  } catch (const Error& error) {
+    return {{}, error.message()};
+  }
+}
+
+Result region_of(const Image& image, const Region& region) {
+  const ptrdiff_t row = ptrdiff_t{image.width} * image.channels;
+  const uint8_t* first =
+      image.pixels.data() + region.top * row + ptrdiff_t{region.left} * image.channels;
+  return {values_of(first, row, image.channels, region), ""};
+}
+
+struct ImageFile {
+  std::string name;
+  int channels;
+  JpegForm form;
+};
+
+const std::vector<ImageFile> kJpegFiles = {
+    {"4:4:4", 3, {}},
+    {"4:2:2", 3, {{{2, 1}}}},
+    {"4:2:0", 3, {{{2, 2}}}},
+    {"4:4:0", 3, {{{1, 2}}}},
+    {"4:1:1", 3, {{{4, 1}}}},
+    {"4:1:0", 3, {{{4, 2}}}},
+    {"a third of the columns", 3, {{{3, 1}}}},
+    {"colours finer than luma", 3, {{{1, 1}, {2, 2}, {2, 1}}}},
+    {"three widths", 3, {{{4, 1}, {2, 1}, {1, 1}}}},
+    {"4:2:0 with restarts", 3, {{{2, 2}}, false, 2}},
+    {"4:2:0, coarse", 3, {{{2, 2}}, false, 0, 20}},
+    {"progressive 4:4:4", 3, {{{1, 1}}, true, 0, 60}},
+    {"progressive 4:2:0", 3, {{{2, 2}}, true, 0, 60}},
+    {"progressive, blurred", 3, {{{1, 1}}, true, 0, 60, true}},
+    {"gray", 1, {}},
+    {"gray of blocks of 2 x 2", 1, {{{2, 2}}}},
+    {"gray, progressive", 1, {{{1, 1}}, true}},
+    {"CMYK", 4, {}},
+    {"CMYK 4:2:0", 4, {{{2, 2}, {1, 1}, {1, 1}, {2, 2}}}},
+};
+
+// Calls check(name, file) for each kind, and for a PNG.
+template <typename Check>
+void for_each_file(int height, int width, Check check) {
+  for (const auto& [name, channels, form] : kJpegFiles) {
+    check(name, encode_jpeg(noisy_pixels(channels, height, width), channels, height, width, form));
+  }
+  check("PNG", encode_png(noisy_pixels(3, height, width), 3, height, width));
+}
+
+void expect_regions(const std::string& name, const std::string& file, ColorMode mode,
+                    const std::vector<int>& widths) {
+  const Image whole = decoded(file, mode);
+  ImageReader reader;
+  std::mt19937 random(1);
+  for (const int width : widths) {
+    for (int left = 0; left + width <= whole.width; ++left) {
+      const int height = 1 + static_cast<int>(random() % static_cast<unsigned>(whole.height));
+      const int top = static_cast<int>(random() % static_cast<unsigned>(whole.height - height + 1));
+      const Region region{top, left, height, width};
+      ASSERT_TRUE(region_of(reader, file, mode, region) == region_of(whole, region))
+          << name << ", " << whole.height << " x " << whole.width << ": " << height << " x "
+          << width << " at " << top << ", " << left;
+    }
+  }
+}
+
+TEST(ImageReader, GivesAtEveryPlaceWhatTheWholeImageHas) {
+  for_each_file(37, 83, [](const std::string& name, const std::string& file) {
+    for (const ColorMode mode : {ColorMode::kUnchanged, ColorMode::kGray}) {
+      expect_regions(name, file, mode, {1, 2, 3, 8, 15, 16, 17, 32, 47, 64, 70, 80, 82, 83});
+    }
+  });
+  // Upsampling is another one where there are few columns.
+  for (int width = 1; width <= 20; ++width) {
+    for_each_file(11, width, [&](const std::string& name, const std::string& file) {
+      std::vector<int> widths;
+      for (int i = 1; i <= width; ++i) widths.push_back(i);
+      expect_regions(name, file, ColorMode::kColor, widths);
+    });
+  }
+}
+
+TEST(ImageReader, GivesEveryRowOfTheWholeImage) {
+  for_each_file(37, 20, [](const std::string& name, const std::string& file) {
+    const Image whole = decoded(file, ColorMode::kUnchanged);
+    ImageReader reader;
+    for (int top = 0; top < 37; ++top) {
+      for (int height = 1; top + height <= 37; ++height) {
+        const Region region{top, 3, height, 14};
+        ASSERT_TRUE(region_of(reader, file, ColorMode::kUnchanged, region) ==
+                    region_of(whole, region))
+            << name << ": " << height << " rows from " << top;
+      }
+    }
+    reader.open(file, ColorMode::kUnchanged);
+    EXPECT_EQ(reader.read().pixels, whole.pixels) << name;
+  });
+}
+
+// Also where it is far from what is read.
+TEST(ImageReader, FindsDamageAsDecodingOfTheWholeImageDoes) {
+  const int height = 37, width = 83;
+  const std::vector<Region> regions = {{0, 0, 1, 1}, {18, 40, 5, 9}, {0, 0, height, width}};
+  for_each_file(height, width, [&](const std::string& name, const std::string& file) {
+    // Of progressive files that lack a scan, libjpeg-turbo 2.1 smooths rows it has not got.
+    const bool repeatable = name.find("progressive") == std::string::npos;
+    // What comes before may change the size.
+    const size_t body = file.find(name == "PNG" ? "IDAT" : "\xff\xda");
+    ASSERT_LT(body, file.size());
+    ImageReader reader;
+    const auto expect_same = [&](const std::string& damaged) {
+      Image whole;
+      std::string error;
+      try {
+        decode_image(damaged, ColorMode::kUnchanged, whole);
+      } catch (const Error& caught) {
+        error = caught.message();
+      }
+      for (const Region& region : regions) {
+        const Result found = region_of(reader, damaged, ColorMode::kUnchanged, region);
+        ASSERT_EQ(found.error, error) << name;
+        if (error.empty() && repeatable) {
+          ASSERT_TRUE(found == region_of(whole, region)) << name;
+        }
+      }
+    };
+    for (size_t size = 0; size < file.size(); size += 1 + size / 50) {
+      EXPECT_NE(error_of(file.substr(0, size)), "");
+      expect_same(file.substr(0, size));
+    }
+    for (size_t missing = 1; missing < 20; ++missing) {
+      EXPECT_NE(error_of(file.substr(0, file.size() - missing)), "") << name << ' ' << missing;
+      expect_same(file.substr(0, file.size() - missing));
+    }
+    std::mt19937 random(3);
+    for (int i = 0; i < 300; ++i) {
+      std::string damaged = file;
+      damaged[body + random() % (damaged.size() - body)] = static_cast<char>(random());
+      expect_same(damaged);
+    }
+  });
 }
 
 TEST(ResizeImage, KeepsAConstantAndTheOriginalSize) {

@@ -11,6 +11,7 @@
 #include <random>
 
 #include "core/error.h"
+#include "data/image_encode.h"
 #include "support/scratch.h"
 
 namespace caffe {
@@ -72,7 +73,7 @@ std::vector<float> transformed(const Transformer& transformer, const Pixels& pix
 
 TEST(Transformer, FollowsTheFormulaForEveryCombination) {
   const testing::Scratch scratch;
-  for (const int channels : {1, 3, 4}) {
+  for (const int channels : {1, 2, 3, 4, 5}) {
     const Pixels pixels = random_pixels({channels, 21, 37}, 3);
     BlobProto blob;
     std::mt19937 random(5);
@@ -175,6 +176,50 @@ std::string content_error(const Datum& datum, const TransformationParameter& par
     return error.message();
   }
   return "";
+}
+
+// Of an image file only the crop may be decoded.
+TEST(Transformer, TakesFromAnImageFileWhatItTakesFromItsPixels) {
+  const testing::Scratch scratch;
+  for (const char* type : {"jpg", "png"}) {
+    for (const int channels : {1, 3}) {
+      const Extents extents{channels, 50, 70};
+      const Pixels pixels = random_pixels(extents, 3);
+      const Image image{channels, extents.height, extents.width, pixels.interleaved};
+      Datum datum;
+      datum.set_encoded(true);
+      datum.set_data(encode_image(image, type));
+      BlobProto mean;
+      for (const int64_t d : {1, channels, 50, 70}) mean.mutable_shape()->add_dim(d);
+      for (int64_t i = 0; i < extents.count(); ++i) mean.add_data(static_cast<float>(i % 1000) / 7);
+      testing::write_file(scratch.path("mean"), mean.SerializeAsString());
+      for (const uint32_t crop : {0u, 33u}) {
+        TransformationParameter param;
+        if (crop > 0) param.set_crop_size(crop);
+        param.set_mirror(true);
+        param.set_mean_file(scratch.path("mean"));
+        const Transformer transformer(param, TRAIN, 5, "data");
+        const std::string wire = datum.SerializeAsString();
+        DatumView view;
+        ASSERT_TRUE(try_parse_datum(wire, view));
+        Image whole;
+        decode_image(view.data, ColorMode::kUnchanged, whole);
+        Transformer::Scratch memory;
+        const auto count = static_cast<size_t>(transformer.output(extents).count());
+        std::vector<float> found(count), wanted(count);
+        for (int position = 0; position < 60; ++position) {
+          const Transformer::Content content = transformer.content(view, memory);
+          ASSERT_EQ(content.pixels.extents, extents);
+          transformer.transform(content, position, found.data());
+          transformer.transform(PixelView{whole.pixels.data(), extents, true}, position,
+                                wanted.data());
+          ASSERT_EQ(found, wanted) << type << ' ' << channels << ' ' << crop << ' ' << position;
+        }
+        const PixelView all = transformer.content(view, memory).all_pixels();
+        EXPECT_EQ(std::vector<uint8_t>(all.data, all.data + extents.count()), whole.pixels);
+      }
+    }
+  }
 }
 
 TEST(Transformer, RefusesContentThatContradictsItself) {
