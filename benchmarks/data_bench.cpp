@@ -160,7 +160,8 @@ void jpeg_crop(const std::string& folder, int rounds) {
   param.set_mirror(true);
   const auto source = open_records("LMDB", folder + "/jpeg");
   const auto transformer = std::make_shared<Transformer>(param, TRAIN, 1, "data");
-  const int batches = 8;
+  // The time of other threads is known to a few milliseconds only, so it has to be a long one.
+  const int batches = 32;
   std::vector<double> load, decode, write;
   Image image;
   std::vector<float> floats(32 * 3 * 227 * 227);

@@ -183,7 +183,7 @@ void Transformer::run_interleaved(const uint8_t* first, ptrdiff_t row, const Ext
   for (int y = w.top; y < w.top + w.height; ++y, first += row, out += w.width) {
     // The memory of a batch is far away, and the processor does not foresee the next rows of
     // several planes soon enough.
-    constexpr int kAhead = 4, kLine = 64 / sizeof(float);
+    constexpr int kAhead = 2, kLine = 64 / sizeof(float);
     const ptrdiff_t ahead = ptrdiff_t{kAhead} * w.width;
     if (end - out > ahead) {
       for (int c = 0; c < input.channels; ++c) {
