@@ -78,7 +78,7 @@ class Transformer {
   void transform(const Content& content, int64_t position, float* out) const;
 
  private:
-  struct Window : Region {  // which part of a record is taken
+  struct Window : Region {  // which part of a record is taken, and whether reversed
     bool mirror = false;
   };
 
