@@ -19,20 +19,40 @@ class Philox {
   std::array<uint32_t, 4> block(uint64_t low, uint64_t high) const {
     std::array<uint32_t, 4> c{static_cast<uint32_t>(low), static_cast<uint32_t>(low >> 32),
                               static_cast<uint32_t>(high), static_cast<uint32_t>(high >> 32)};
-    uint32_t k0 = key_[0];
-    uint32_t k1 = key_[1];
-    for (int round = 0; round < 10; ++round) {
-      const uint64_t p0 = uint64_t{0xD2511F53u} * c[0];
-      const uint64_t p1 = uint64_t{0xCD9E8D57u} * c[2];
-      c = {static_cast<uint32_t>(p1 >> 32) ^ c[1] ^ k0, static_cast<uint32_t>(p1),
-           static_cast<uint32_t>(p0 >> 32) ^ c[3] ^ k1, static_cast<uint32_t>(p0)};
-      k0 += 0x9E3779B9u;
-      k1 += 0xBB67AE85u;
-    }
+    for (uint32_t i = 0; i < kRounds; ++i) round(i, c[0], c[1], c[2], c[3]);
     return c;
   }
 
+  // The same for the counters from `low` on, in the shape that SIMD code wants: words[i][b] is word
+  // i of counter low + b.
+  template <size_t kCount>
+  [[gnu::always_inline]] void blocks(uint64_t low, uint64_t high,
+                                     uint32_t (&words)[4][kCount]) const {
+    for (size_t b = 0; b < kCount; ++b) {
+      words[0][b] = static_cast<uint32_t>(low + b);
+      words[1][b] = static_cast<uint32_t>((low + b) >> 32);
+      words[2][b] = static_cast<uint32_t>(high);
+      words[3][b] = static_cast<uint32_t>(high >> 32);
+    }
+    for (uint32_t i = 0; i < kRounds; ++i) {
+      for (size_t b = 0; b < kCount; ++b)
+        round(i, words[0][b], words[1][b], words[2][b], words[3][b]);
+    }
+  }
+
  private:
+  static constexpr uint32_t kRounds = 10;
+
+  [[gnu::always_inline]] void round(uint32_t index, uint32_t& c0, uint32_t& c1, uint32_t& c2,
+                                    uint32_t& c3) const {
+    const uint64_t p0 = uint64_t{0xD2511F53u} * c0;
+    const uint64_t p1 = uint64_t{0xCD9E8D57u} * c2;
+    c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ (key_[0] + index * 0x9E3779B9u);
+    c1 = static_cast<uint32_t>(p1);
+    c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ (key_[1] + index * 0xBB67AE85u);
+    c3 = static_cast<uint32_t>(p0);
+  }
+
   std::array<uint32_t, 2> key_;
 };
 
@@ -53,6 +73,15 @@ uint64_t default_seed();
 // [0, 1), 24 bits: exact in float.
 inline float uniform01(uint32_t word) { return static_cast<float>(word >> 8) * 0x1.0p-24f; }
 
+// Two independent standard normals of two words (Box-Muller).
+inline std::array<double, 2> normal_pair(uint32_t first, uint32_t second) {
+  const double u = (first + 0.5) * 0x1.0p-32;
+  const double v = (second + 0.5) * 0x1.0p-32;
+  const double radius = std::sqrt(-2.0 * std::log(u));
+  const double angle = 6.283185307179586476925 * v;
+  return {radius * std::cos(angle), radius * std::sin(angle)};
+}
+
 // A stream of draws under one key and one 64-bit stream number (iteration, record position, ...).
 class RandomStream {
  public:
@@ -68,19 +97,17 @@ class RandomStream {
   float uniform() { return uniform01(next()); }
   // Uniform in [0, n), without modulo bias worth naming (64-bit multiply-shift).
   uint32_t below(uint32_t n) { return static_cast<uint32_t>((uint64_t{next()} * n) >> 32); }
-  // Standard normal (Box-Muller).
+  // Standard normal.
   double normal() {
     if (has_spare_) {
       has_spare_ = false;
       return spare_;
     }
-    const double u = (next() + 0.5) * 0x1.0p-32;
-    const double v = (next() + 0.5) * 0x1.0p-32;
-    const double radius = std::sqrt(-2.0 * std::log(u));
-    const double angle = 6.283185307179586476925 * v;
-    spare_ = radius * std::sin(angle);
+    const uint32_t u = next();
+    const auto [first, second] = normal_pair(u, next());
+    spare_ = second;
     has_spare_ = true;
-    return radius * std::cos(angle);
+    return first;
   }
 
  private:

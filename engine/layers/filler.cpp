@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/random.h"
 #include "core/registry.h"
+#include "kernels/draws.h"
 #include "kernels/for_each.h"
 
 namespace caffe {
@@ -15,18 +17,24 @@ struct FillerKind {
 using Filler = void (*)(const FillerParameter&, uint64_t key, Blob&);
 using FillerRegistry = Registry<FillerKind, Filler>;
 
-// value(stream, index) for every element, in pieces that each have a stream of their own: the
-// result does not depend on the number of threads.
+// draw(piece, begin, end) for pieces that each have a stream of their own: the result does not
+// depend on the number of threads.
+template <typename Draw>
+void in_pieces(int64_t count, const Draw& draw) {
+  constexpr int64_t kPiece = 4096;
+  for_each_heavy((count + kPiece - 1) / kPiece, [&](int64_t piece) {
+    draw(static_cast<uint64_t>(piece), piece * kPiece, std::min(count, (piece + 1) * kPiece));
+  });
+}
+
+// value(stream, index) for every element.
 template <typename Value>
 void generate(uint64_t key, Blob& blob, const Value& value) {
-  constexpr int64_t kPiece = 4096;
-  const int64_t count = blob.count();
   const auto run = [&](auto* data) {
     using T = std::remove_pointer_t<decltype(data)>;
-    for_each_heavy((count + kPiece - 1) / kPiece, [&, data](int64_t piece) {
-      RandomStream random(key, static_cast<uint64_t>(piece));
-      const int64_t end = std::min(count, (piece + 1) * kPiece);
-      for (int64_t i = piece * kPiece; i < end; ++i) data[i] = static_cast<T>(value(random, i));
+    in_pieces(blob.count(), [&, data](uint64_t piece, int64_t begin, int64_t end) {
+      RandomStream random(key, piece);
+      for (int64_t i = begin; i < end; ++i) data[i] = static_cast<T>(value(random, i));
     });
   };
   if (blob.dtype() == DType::kF32) {
@@ -37,12 +45,26 @@ void generate(uint64_t key, Blob& blob, const Value& value) {
 }
 
 void fill_uniform(uint64_t key, Blob& blob, double low, double high) {
+  if (blob.dtype() == DType::kF32) {
+    auto* data = blob.overwrite_data<float>();
+    in_pieces(blob.count(), [=](uint64_t piece, int64_t begin, int64_t end) {
+      draw_uniforms(key, piece, low, high, end - begin, data + begin);
+    });
+    return;
+  }
   generate(key, blob, [=](RandomStream& random, int64_t) {
     return low + (high - low) * static_cast<double>(random.uniform());
   });
 }
 
 void fill_normal(uint64_t key, Blob& blob, double mean, double deviation) {
+  if (blob.dtype() == DType::kF32) {
+    auto* data = blob.overwrite_data<float>();
+    in_pieces(blob.count(), [=](uint64_t piece, int64_t begin, int64_t end) {
+      draw_normals(key, piece, mean, deviation, end - begin, data + begin);
+    });
+    return;
+  }
   generate(key, blob,
            [=](RandomStream& random, int64_t) { return mean + deviation * random.normal(); });
 }
