@@ -21,6 +21,7 @@
 
 #include "core/log.h"
 #include "io/prototxt.h"
+#include "layers/filler.h"
 #include "solvers/solver.h"
 
 namespace caffe {
@@ -58,20 +59,25 @@ void set_batch(int batch, NetParameter* net) {
 }
 
 // Numbers of classes and words are below 10; a sentence begins at the first step of time.
-float value(const std::string& blob, int64_t index, int64_t row, std::mt19937* random) {
-  if (blob == "cont") return index < row ? 0.f : 1.f;
-  if (blob == "label" || blob == "words") return static_cast<float>((*random)() % 10);
-  return std::normal_distribution<float>(0, 1)(*random);
+void fill_indices(const std::string& name, const Blob& blob, std::mt19937* random) {
+  float* values = blob.overwrite_data<float>();
+  const int64_t row = blob.shape().count(1);
+  for (int64_t i = 0; i < blob.count(); ++i)
+    values[i] = name == "cont" ? (i < row ? 0.f : 1.f) : static_cast<float>((*random)() % 10);
 }
 
 void fill_inputs(Net& net) {
   std::mt19937 random(1);
+  FillerParameter normal;
+  normal.set_type("gaussian");
   for (const int id : net.input_blobs()) {
-    const Blob& blob = *net.blobs()[static_cast<size_t>(id)];
+    Blob& blob = *net.blobs()[static_cast<size_t>(id)];
     const std::string& name = net.blob_names()[static_cast<size_t>(id)];
-    float* values = blob.overwrite_data<float>();
-    for (int64_t i = 0; i < blob.count(); ++i)
-      values[i] = value(name, i, blob.shape().count(1), &random);
+    if (name == "label" || name == "words" || name == "cont") {
+      fill_indices(name, blob, &random);
+    } else {
+      fill(normal, random(), blob);
+    }
   }
 }
 
