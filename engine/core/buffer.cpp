@@ -1,7 +1,5 @@
 #include "core/buffer.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -9,31 +7,15 @@
 #include <utility>
 
 #include "core/memory.h"
+#include "core/pages.h"
 
 namespace caffe {
 namespace {
 constexpr size_t kAlignment = 64;
 constexpr size_t kLargeBytes = size_t{256} << 20;
-// Memory from here on comes in large pages, which cost fewer faults and misses of address look-ups,
-// and goes back to the system when it is freed.
-constexpr size_t kPage = size_t{2} << 20, kSmallPage = 4096;
-constexpr size_t kPagedBytes = 2 * kPage;
+constexpr size_t kPagedBytes = 2 * kLargePage;
 
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
-
-void* map_pages(size_t bytes) {
-  const size_t wanted = round_up(bytes, kSmallPage);
-  void* memory =
-      mmap(nullptr, wanted + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return nullptr;
-  auto* address = static_cast<std::byte*>(memory);
-  const size_t before =
-      round_up(reinterpret_cast<uintptr_t>(address), kPage) - reinterpret_cast<uintptr_t>(address);
-  if (before > 0) munmap(address, before);
-  if (before < kPage) munmap(address + before + wanted, kPage - before);
-  madvise(address + before, bytes / kPage * kPage, MADV_HUGEPAGE);
-  return address + before;
-}
 }  // namespace
 
 Storage::Storage(size_t bytes) : bytes_(bytes) {
@@ -47,7 +29,7 @@ Storage::Storage(size_t bytes) : bytes_(bytes) {
 
 Storage::~Storage() {
   if (bytes_ >= kPagedBytes) {
-    munmap(data_, round_up(bytes_, kSmallPage));
+    unmap_pages(data_, bytes_);
   } else {
     std::free(data_);
   }

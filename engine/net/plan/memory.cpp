@@ -5,11 +5,24 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "core/pages.h"
+#include "kernels/for_each.h"
+
 namespace caffe {
 namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr int kPoison = 0xff;  // NaN in every precision
+
+// The memory of an arena, on all threads. A small one does not begin at a page.
+void take_all(std::byte* memory, size_t bytes) {
+  constexpr size_t kPiece = 32 * kLargePage;
+  if (bytes < kPiece) return;
+  for_each_heavy(static_cast<int64_t>((bytes + kPiece - 1) / kPiece), [=](int64_t i) {
+    const size_t begin = static_cast<size_t>(i) * kPiece;
+    take_pages(memory + begin, std::min(kPiece, bytes - begin));
+  });
+}
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -256,7 +269,9 @@ void MemoryPlan::schedule() {
 
 void MemoryPlan::start() {
   for (const auto& [buffer, representation] : places_) buffer->release(representation);
+  const size_t before = arena_->bytes();
   base_ = static_cast<std::byte*>(arena_->reserve(bytes_, this));
+  if (arena_->bytes() != before) take_all(base_, bytes_);
   if (poison_) std::memset(base_, kPoison, bytes_);
   started_ = true;
 }
