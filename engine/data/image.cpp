@@ -1,8 +1,10 @@
 #include "data/image.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 
 #include "core/error.h"
@@ -35,14 +37,33 @@ void read_jpeg(JpegReader& jpeg, Image& image) {
   jpeg.read(image.pixels.data(), ptrdiff_t{image.width} * image.channels);
 }
 
+// Whether the three numbers of a PNM header, if `bytes` are one, are such as an int holds: stb
+// reads them without looking.
+bool has_sane_numbers(std::string_view bytes) {
+  if (!begins(bytes, "P5") && !begins(bytes, "P6")) return true;
+  size_t at = 2;
+  for (int number = 0; number < 3; ++number) {
+    while (at < bytes.size() &&
+           (std::isspace(static_cast<unsigned char>(bytes[at])) != 0 || bytes[at] == '#')) {
+      at = bytes[at] == '#' ? bytes.find_first_of("\r\n", at) : at + 1;
+    }
+    if (at >= bytes.size()) return true;
+    const size_t end = std::min(bytes.find_first_not_of("0123456789", at), bytes.size());
+    if (end - at > std::numeric_limits<int>::digits10) return false;
+    at = end;
+  }
+  return true;
+}
+
 // BMP, GIF and PNM.
 void decode_other(std::string_view bytes, ColorMode mode, Image& image) {
   const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
   const int size = static_cast<int>(std::min<size_t>(bytes.size(), INT32_MAX));
   int width = 0, height = 0, stored = 0;
-  CAFFE_REQUIRE_CODE(stbi_info_from_memory(data, size, &width, &height, &stored) == 1,
-                     ErrorCode::kData, "holds ", bytes.size(),
-                     " bytes that are no JPEG, PNG, BMP, GIF or PNM image");
+  CAFFE_REQUIRE_CODE(
+      has_sane_numbers(bytes) && stbi_info_from_memory(data, size, &width, &height, &stored) == 1,
+      ErrorCode::kData, "holds ", bytes.size(),
+      " bytes that are no JPEG, PNG, BMP, GIF or PNM image");
   check_image_size(height, width);
   const bool gray_file = stored <= 2;
   const int wanted = gray_file ? 1 : mode == ColorMode::kUnchanged && stored == 4 ? 4 : 3;

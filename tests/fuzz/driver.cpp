@@ -19,11 +19,12 @@
 #include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
-// What the sanitizers' runtimes ask for: a failure ends in SIGABRT, at which the input is saved.
-extern "C" const char* __asan_default_options() {
+// What the sanitizers' runtimes ask for, if they can see it: a failure ends in SIGABRT, at which
+// the input is saved.
+extern "C" [[gnu::visibility("default")]] const char* __asan_default_options() {
   return "abort_on_error=1:handle_abort=0:detect_leaks=1:allocator_may_return_null=1";
 }
-extern "C" const char* __ubsan_default_options() {
+extern "C" [[gnu::visibility("default")]] const char* __ubsan_default_options() {
   return "abort_on_error=1:halt_on_error=1:print_stacktrace=1";
 }
 

@@ -220,6 +220,7 @@ TEST(DecodeImage, DamagedFilesAreErrorsAndNeverCrash) {
   const std::string jpeg = encode_jpeg(smooth_pixels(3, 40, 50), 3, 40, 50);
   const std::string png = encode_png(smooth_pixels(3, 40, 50), 3, 40, 50);
   EXPECT_EQ(error_of(""), "holds no image (0 bytes)");
+  EXPECT_THAT(error_of("P6 # as wide\n 12345678901 1 255\nxyz"), ::testing::HasSubstr("no JPEG"));
   EXPECT_THAT(error_of("some text that is no image"),
               ::testing::HasSubstr("26 bytes that are no JPEG"));
   EXPECT_THAT(error_of(jpeg.substr(0, jpeg.size() / 2)),
