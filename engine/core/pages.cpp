@@ -14,6 +14,9 @@ namespace caffe {
 namespace {
 
 constexpr size_t kSmallPage = 4096;
+// Less memory is used up sooner than large pages, which may be slow to come, have paid for
+// themselves.
+constexpr size_t kWorthLargePages = 16 * kLargePage;
 
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -36,7 +39,8 @@ void* map_pages(size_t bytes) {
                         reinterpret_cast<uintptr_t>(address);
   if (before > 0) munmap(address, before);
   if (before < kLargePage) munmap(address + before + wanted, kLargePage - before);
-  madvise(address + before, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);
+  if (bytes >= kWorthLargePages)
+    madvise(address + before, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);
   return address + before;
 }
 

@@ -4,8 +4,8 @@
 
 namespace caffe {
 
-// Memory in large pages, which cost fewer faults and misses of address look-ups, and go back to the
-// system at once when they are freed.
+// Memory that goes back to the system at once when it is freed; where there is much of it, in large
+// pages, which cost fewer faults and misses of address look-ups.
 inline constexpr size_t kLargePage = size_t{2} << 20;
 
 // Begins at a large page, and is zero; null where there is none.
