@@ -29,7 +29,7 @@ ROOT = HERE.parent
 BIN = ROOT / ".venv" / "bin"
 DEADLINE = 300
 # net: the blob to extract, the rows of the smaller and of the larger job, whose difference is measured
-FEATURES = {"lenet": ("ip1", 2000, 42000), "caffenet": ("fc7", 64, 704), "resnet50": ("pool5", 32, 192)}
+FEATURES = {"lenet": ("ip1", 2000, 122000), "caffenet": ("fc7", 64, 1984), "resnet50": ("pool5", 32, 672)}
 # net, what the batch is of, the steps of one executor
 WORKERS = (
     ("lenet", "each", 2000),

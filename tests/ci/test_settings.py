@@ -32,7 +32,7 @@ def defaults(name):
         if setting != name:
             continue
         for text in TEXTS.values():
-            for literal, other in re.findall(rf'\b{constant}, (?:"([^"]*)"|(\w+(?:\.\w+)?))[,)]', text):
+            for literal, other in re.findall(rf'\b{constant}, (?:\w+ = )?(?:"([^"]*)"|(\w+(?:\.\w+)?))[,)]', text):
                 value = re.search(rf'val {other} = "?(\w+)"?$', text, re.MULTILINE) if other else None
                 found.add(value[1] if value else literal or other)
     return found
