@@ -33,6 +33,7 @@ PEER_NETS = {
     "caffenet": (4, 12),
     "googlenet": (3, 10),
     "resnet50": (2, 8),
+    "resnet50_thin": (4, 16),
     "caption": (3, 8),
 }
 

@@ -117,7 +117,7 @@ class Bottleneck(nn.Module):
         return functional.relu(self.body(x) + self.shortcut(x), True)
 
 
-def resnet50():
+def resnet50(thinner=1, classes=1000):
     layers = [
         nn.Conv2d(3, 64, 7, 2, 3, bias=False),
         nn.BatchNorm2d(64),
@@ -125,11 +125,12 @@ def resnet50():
         nn.MaxPool2d(3, 2, ceil_mode=True),
     ]
     inputs = 64
-    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+    for stage, blocks in enumerate((3, 4, 6, 3)):
+        width = (64 << stage) // thinner
         for block in range(blocks):
-            layers.append(Bottleneck(inputs, width, 2 if block == 0 and width > 64 else 1, block == 0))
+            layers.append(Bottleneck(inputs, width, 2 if block == 0 and stage > 0 else 1, block == 0))
             inputs = 4 * width
-    return nn.Sequential(*layers, nn.AvgPool2d(7), nn.Flatten(), nn.Linear(2048, 1000))
+    return nn.Sequential(*layers, nn.AvgPool2d(7), nn.Flatten(), nn.Linear(inputs, classes))
 
 
 class Caption(nn.Module):
@@ -150,6 +151,7 @@ NETS = {
     "caffenet": (caffenet, 32, (3, 227, 227), 1000),
     "googlenet": (GoogLeNet, 16, (3, 224, 224), 1000),
     "resnet50": (resnet50, 16, (3, 224, 224), 1000),
+    "resnet50_thin": (lambda: resnet50(thinner=2, classes=10), 16, (3, 224, 224), 10),
     "caption": (Caption, 16, None, 8801),
 }
 

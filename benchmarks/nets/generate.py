@@ -1,4 +1,5 @@
-"""Writes caffenet, googlenet, resnet50 and caption.prototxt of this folder: published nets on random input.
+"""Writes caffenet, googlenet, resnet50, resnet50_thin and caption.prototxt of this folder: published nets on random
+input.
 
 CaffeNet: Krizhevsky et al. 2012 as Caffe's model zoo has it. GoogLeNet: Szegedy et al. 2014, with its two auxiliary
 losses. ResNet-50: He et al. 2015, normalisation in place. caption: Donahue et al. 2014, two layers of LSTM that write a
@@ -151,8 +152,8 @@ def googlenet():
     net.write("googlenet")
 
 
-def resnet50():
-    net = images("ResNet-50", "ResNet-50, normalisation in place, on random input.", 16, 224)
+def resnet50(file="resnet50", about="ResNet-50", thinner=1, classes=1000):
+    net = images("ResNet-50", f"{about}, normalisation in place, on random input.", 16, 224)
 
     def unit(suffix, x, outputs, size, relu, **rest):
         return net.norm(suffix, net.convolution("res" + suffix, x, outputs, size, bias=False, **rest), relu)
@@ -160,6 +161,7 @@ def resnet50():
     x = net.convolution("conv1", "data", 64, 7, stride=2, pad=3, bias=False)
     x = net.pool("pool1", net.norm("_conv1", x, True), 3, 2)
     for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), start=2):
+        width //= thinner
         for block in range(blocks):
             suffix = f"{stage}{chr(ord('a') + block)}"
             stride = 2 if stage > 2 and block == 0 else 1
@@ -170,8 +172,8 @@ def resnet50():
             x = net.layer("res" + suffix, "Eltwise", [shortcut, y], ["res" + suffix])
             net.relu(f"res{suffix}_relu", x)
     x = net.pool("pool5", x, 7, 1, kind="AVE")
-    net.loss(net.dense("fc1000", x, 1000))
-    net.write("resnet50")
+    net.loss(net.dense(f"fc{classes}", x, classes))
+    net.write(file)
 
 
 def caption():
@@ -195,4 +197,5 @@ if __name__ == "__main__":
     caffenet()
     googlenet()
     resnet50()
+    resnet50("resnet50_thin", "ResNet-50 of half its width, like open_nsfw", thinner=2, classes=10)
     caption()
