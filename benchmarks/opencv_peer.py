@@ -9,10 +9,12 @@ import os
 import pathlib
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+
+from run import run_side
+from spark import write_weights
 
 HERE = pathlib.Path(__file__).resolve().parent
 STEP_BENCH = HERE.parent / "build/release/benchmarks/step_bench"
@@ -46,21 +48,16 @@ def opencv(prototxt, weights, steps, threads):
 
 def engine(net, batch, steps, threads):
     """Median ms."""
-    command = [STEP_BENCH, HERE / "nets" / f"{net}.prototxt", str(steps), "--inference", "--batch", str(batch)]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300)
-    return statistics.median(json.loads(done.stdout.removeprefix("ready\n"))["ms"])
+    command = [STEP_BENCH, HERE / "nets" / f"{net}.prototxt", steps, "--inference", "--batch", batch]
+    return statistics.median(run_side(command, threads)["ms"])
 
 
 def main():
-    import caffe
-
     threads = int(sys.argv[1]) if len(sys.argv) > 1 else os.cpu_count()
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 2
     with tempfile.TemporaryDirectory() as scratch:
         for net, steps in NETS.items():
-            weights = pathlib.Path(scratch) / f"{net}.caffemodel"
-            caffe.Net(str(HERE / "nets" / f"{net}.prototxt"), caffe.TEST).save(str(weights))
+            weights = write_weights(pathlib.Path(scratch), net)
             for batch in (1, 16):
                 prototxt = pathlib.Path(scratch) / f"{net}_{batch}.prototxt"
                 prototxt.write_text(for_inference((HERE / "nets" / f"{net}.prototxt").read_text(), batch))

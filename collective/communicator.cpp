@@ -20,7 +20,6 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr size_t kSmallBytes = 64 * 1024;  // up to here latency counts, beyond it bandwidth
-constexpr const char* kBuiltInTransport = "tcp";
 constexpr size_t kMinSecretBytes = 16;
 constexpr size_t kMaxEpochBytes = 255;
 

@@ -15,7 +15,6 @@ namespace caffe {
 namespace {
 
 constexpr const char* kInfiniband = "infiniband";
-constexpr const char* kBuiltIn = "tcp";
 constexpr size_t kMaxAddress = 1000;
 
 // What a plug-in's function writes its reason to.
@@ -158,7 +157,7 @@ NamedTransport make_transport(const std::string& name, const std::string& path) 
   CAFFE_REQUIRE(name == kInfiniband, "transport ", name, " cannot be used: ", why,
                 "; built in: ", TransportRegistry::names());
   CAFFE_LOG_WARNING("Data travels by TCP instead of InfiniBand: ", why, ".");
-  return {kBuiltIn, TransportRegistry::get(kBuiltIn)()};
+  return {kBuiltInTransport, TransportRegistry::get(kBuiltInTransport)()};
 }
 
 }  // namespace caffe

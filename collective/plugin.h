@@ -7,6 +7,8 @@
 
 namespace caffe {
 
+inline constexpr const char* kBuiltInTransport = "tcp";
+
 // The transport that a job means by a name, and the name that all its ranks must agree on.
 struct NamedTransport {
   std::string name;

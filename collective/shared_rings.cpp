@@ -72,46 +72,44 @@ uint64_t SharedRings::used(const Ring& ring) {
   return used;
 }
 
-SharedRings::Moved SharedRings::send(const iovec* parts, size_t count) {
-  Ring& ring = *outgoing_;
-  uint64_t at = ring.written.load(std::memory_order_relaxed);
-  uint64_t room = std::min(kRing - used(ring), kTurn);
+// copy(in the ring, in a part, bytes) for what lies between `counter`, which goes along, and
+// `limit` bytes behind it. `rests`: whether the other side waits for this counter.
+template <typename Copy>
+SharedRings::Moved SharedRings::move(Ring& ring, std::atomic<uint64_t>& counter, uint64_t limit,
+                                     std::atomic<uint32_t>& rests, const iovec* parts, size_t count,
+                                     const Copy& copy) {
+  uint64_t at = counter.load(std::memory_order_relaxed);
+  limit = std::min(limit, kTurn);
   Moved moved;
-  for (size_t i = 0; i < count && room > 0; ++i) {
-    const auto* from = static_cast<const char*>(parts[i].iov_base);
-    for (size_t left = parts[i].iov_len; left > 0 && room > 0;) {
-      const uint64_t size = std::min({uint64_t{left}, room, kRing - at % kRing});
-      std::memcpy(ring.bytes.data() + at % kRing, from, size);
-      from += size, left -= size, room -= size, at += size;
+  for (size_t i = 0; i < count && limit > 0; ++i) {
+    auto* part = static_cast<char*>(parts[i].iov_base);
+    for (size_t left = parts[i].iov_len; left > 0 && limit > 0;) {
+      const uint64_t size = std::min({uint64_t{left}, limit, kRing - at % kRing});
+      copy(ring.bytes.data() + at % kRing, part, size);
+      part += size, left -= size, limit -= size, at += size;
       moved.bytes += size;
-      ring.written.store(at);
+      counter.store(at);
     }
   }
   if (moved.bytes == 0) return moved;
-  // All in one order: either the reader, about to rest, sees what was written, or this sees that it
+  // All in one order: either the other side, about to rest, sees the counter, or this sees that it
   // rests.
-  moved.wakes = ring.reader_rests.load() != 0 && ring.reader_rests.exchange(0) != 0;
+  moved.wakes = rests.load() != 0 && rests.exchange(0) != 0;
   return moved;
+}
+
+SharedRings::Moved SharedRings::send(const iovec* parts, size_t count) {
+  Ring& ring = *outgoing_;
+  return move(
+      ring, ring.written, kRing - used(ring), ring.reader_rests, parts, count,
+      [](char* in_ring, const char* part, size_t size) { std::memcpy(in_ring, part, size); });
 }
 
 SharedRings::Moved SharedRings::receive(const iovec* parts, size_t count) {
   Ring& ring = *incoming_;
-  uint64_t at = ring.read.load(std::memory_order_relaxed);
-  uint64_t there = std::min(used(ring), kTurn);
-  Moved moved;
-  for (size_t i = 0; i < count && there > 0; ++i) {
-    auto* to = static_cast<char*>(parts[i].iov_base);
-    for (size_t left = parts[i].iov_len; left > 0 && there > 0;) {
-      const uint64_t size = std::min({uint64_t{left}, there, kRing - at % kRing});
-      std::memcpy(to, ring.bytes.data() + at % kRing, size);
-      to += size, left -= size, there -= size, at += size;
-      moved.bytes += size;
-      ring.read.store(at);
-    }
-  }
-  if (moved.bytes == 0) return moved;
-  moved.wakes = ring.writer_rests.load() != 0 && ring.writer_rests.exchange(0) != 0;
-  return moved;
+  return move(
+      ring, ring.read, used(ring), ring.writer_rests, parts, count,
+      [](const char* in_ring, char* part, size_t size) { std::memcpy(part, in_ring, size); });
 }
 
 bool SharedRings::rest(bool to_send, bool to_receive) {

@@ -42,6 +42,10 @@ class SharedRings {
     void operator()(Shared* shared) const;
   };
   static uint64_t used(const Ring& ring);
+  template <typename Copy>
+  static Moved move(Ring& ring, std::atomic<uint64_t>& counter, uint64_t limit,
+                    std::atomic<uint32_t>& rests, const iovec* parts, size_t count,
+                    const Copy& copy);
 
   std::unique_ptr<Shared, Unmap> shared_;
   Ring* outgoing_ = nullptr;

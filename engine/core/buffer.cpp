@@ -14,8 +14,6 @@ namespace {
 constexpr size_t kAlignment = 64;
 constexpr size_t kLargeBytes = size_t{256} << 20;
 constexpr size_t kPagedBytes = 2 * kLargePage;
-
-size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 }  // namespace
 
 Storage::Storage(size_t bytes) : bytes_(bytes) {

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/memory.h"
+
 #ifndef MADV_POPULATE_WRITE  // Linux 5.14
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -17,8 +19,6 @@ constexpr size_t kSmallPage = 4096;
 // Less memory is used up sooner than large pages, which may be slow to come, have paid for
 // themselves.
 constexpr size_t kWorthLargePages = 16 * kLargePage;
-
-size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 // Of this thread: others that want the processor do not count.
 double processor_seconds() {

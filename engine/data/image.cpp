@@ -32,6 +32,8 @@ bool begins(std::string_view bytes, std::string_view magic) {
   return bytes.substr(0, magic.size()) == magic;
 }
 
+bool is_jpeg(std::string_view bytes) { return begins(bytes, "\xff\xd8"); }
+
 void read_jpeg(JpegReader& jpeg, Image& image) {
   image.reshape(jpeg.channels(), jpeg.height(), jpeg.width());
   jpeg.read(image.pixels.data(), ptrdiff_t{image.width} * image.channels);
@@ -160,8 +162,6 @@ void decode_image(std::string_view bytes, ColorMode mode, Image& image) {
     decode_other(bytes, mode, image);
   }
 }
-
-bool is_jpeg(std::string_view bytes) { return begins(bytes, "\xff\xd8"); }
 
 ImageReader::ImageReader() = default;
 ImageReader::~ImageReader() = default;

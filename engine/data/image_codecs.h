@@ -11,7 +11,6 @@ namespace caffe {
 // The decoders behind decode_image and ImageReader.
 void decode_png(std::string_view bytes, ColorMode mode, Image& image);
 
-bool is_jpeg(std::string_view bytes);
 class JpegReader {
  public:
   JpegReader(std::string_view bytes, ColorMode mode);  // reads the header

@@ -4,26 +4,15 @@
 #include <string>
 #include <vector>
 
-#include "core/error.h"
 #include "core/log.h"
 #include "data/hdf5.h"
 #include "fuzz/scratch_file.h"
+#include "fuzz/survive.h"
 #include "io/snapshot.h"
-
-namespace {
-
-template <typename Work>
-void survive(const Work& work) {
-  try {
-    work();
-  } catch (const caffe::Error&) {
-  }
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace caffe;
+  using fuzz::survive;
   const fuzz::ScratchFile file(data, size);
   if (!file.whole()) return 0;
   survive([&] { read_model(file.path()); });

@@ -2,18 +2,10 @@
 #include <cstdint>
 #include <string_view>
 
-#include "core/error.h"
 #include "data/image.h"
+#include "fuzz/survive.h"
 
 namespace {
-
-template <typename Read>
-void read_or_fail(const Read& read) {
-  try {
-    read();
-  } catch (const caffe::Error&) {
-  }
-}
 
 // Some rectangle within an image; another one for other `number`s.
 caffe::Region region_of(const caffe::ImageReader& reader, size_t number) {
@@ -32,8 +24,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   caffe::ImageReader reader;
   for (const auto mode :
        {caffe::ColorMode::kUnchanged, caffe::ColorMode::kColor, caffe::ColorMode::kGray}) {
-    read_or_fail([&] { caffe::decode_image(bytes, mode, image); });
-    read_or_fail([&] {
+    caffe::fuzz::survive([&] { caffe::decode_image(bytes, mode, image); });
+    caffe::fuzz::survive([&] {
       reader.open(bytes, mode);
       reader.read(region_of(reader, size));
     });

@@ -2,22 +2,14 @@
 #include <cstdint>
 #include <string>
 
-#include "core/error.h"
 #include "core/log.h"
 #include "data/sample_source.h"
 #include "fuzz/scratch_file.h"
+#include "fuzz/survive.h"
 #include "io/prototxt.h"
 #include "net/net.h"
 
 namespace {
-
-template <typename Work>
-void survive(const Work& work) {
-  try {
-    work();
-  } catch (const caffe::Error&) {
-  }
-}
 
 void run_data_layer(const std::string& layer) {
   using namespace caffe;
@@ -37,18 +29,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // Names within the list lead nowhere but to the one picture of the corpus.
   const std::string folder = "tests/fuzz/corpus/image/";
   if (!file.whole()) return 0;
-  survive([&] {
+  fuzz::survive([&] {
     const auto pictures = image_list(file.path(), {folder, true, 0, 0});
     Transformer::Scratch scratch;
     for (int64_t i = 0; i < std::min<int64_t>(pictures->size(), 4); ++i)
-      survive([&] { pictures->sample(i, scratch); });
+      fuzz::survive([&] { pictures->sample(i, scratch); });
   });
-  survive([&] {
+  fuzz::survive([&] {
     run_data_layer(
         "type: 'WindowData' transform_param { crop_size: 8 } window_data_param { source: '" +
         file.path() + "' batch_size: 4 context_pad: 2 root_folder: '" + folder + "' }");
   });
-  survive([&] {
+  fuzz::survive([&] {
     run_data_layer("type: 'HDF5Data' hdf5_data_param { source: '" + file.path() +
                    "' batch_size: 2 }");
   });

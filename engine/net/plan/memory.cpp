@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "core/memory.h"
 #include "core/pages.h"
 #include "kernels/for_each.h"
 
@@ -23,8 +24,6 @@ void take_all(std::byte* memory, size_t bytes) {
     take_pages(memory + begin, std::min(kPiece, bytes - begin));
   });
 }
-
-size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 }  // namespace
 
@@ -137,7 +136,7 @@ void MemoryPlan::take(size_t moment, const BufferUse& use) {
 
 size_t MemoryPlan::add_stay(size_t moment, const Place& place) {
   const size_t block = blocks_.size();
-  blocks_.push_back({aligned(place.first->bytes(place.second)), moment, moment});
+  blocks_.push_back({round_up(place.first->bytes(place.second), kAlignment), moment, moment});
   stays_.push_back({place, block, moment, moment, block});
   return stays_.size() - 1;
 }
