@@ -229,7 +229,10 @@ void Buffer::refresh(Slot& slot) {
     return;
   }
   Slot& plain = slots_[0];
-  slot.valid = refresh_directly(slot, true) || (!plain.valid && refresh_directly(slot, false));
+  // What is rounded comes from what is already: that is less to read.
+  const bool exact = slot.layout && slot.layout->exact();
+  slot.valid =
+      refresh_directly(slot, exact) || (!(exact && plain.valid) && refresh_directly(slot, !exact));
   if (slot.valid) return;
   if (!plain.valid) {
     const Slot& source = source_of_plain();

@@ -29,7 +29,7 @@ class Layout {
   virtual size_t bytes() const = 0;
   virtual std::string name() const = 0;  // as the plan prints it: "aBcd16b"
   virtual bool same(const Layout& other) const = 0;
-  // Whether it holds the numbers as they are; else rounded.
+  // Whether it holds the numbers as they are; else rounded, as all that round do.
   virtual bool exact() const { return true; }
   virtual void to_plain(const void* source, void* plain) const = 0;
   virtual void from_plain(const void* plain, void* destination) const = 0;

@@ -13,6 +13,15 @@ CAFFE_CLONES void combine(int64_t n, float a, const T* x0, float b, const T* x1,
 }
 
 template <typename T>
+CAFFE_CLONES void combine_and_rectify(int64_t n, float a, const T* x0, float b, const T* x1, T* y) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) {
+    const float value = a * x0[i] + b * x1[i];
+    y[i] = value < 0 ? 0 : value;
+  }
+}
+
+template <typename T>
 CAFFE_CLONES void accumulate(int64_t n, float a, const T* x, T* y) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) y[i] = y[i] + a * x[i];
@@ -44,6 +53,8 @@ CAFFE_CLONES void scale_where_positive(int64_t n, float a, const T* from, const 
 
 template void combine(int64_t, float, const float*, float, const float*, float*);
 template void combine(int64_t, float, const BF16*, float, const BF16*, BF16*);
+template void combine_and_rectify(int64_t, float, const float*, float, const float*, float*);
+template void combine_and_rectify(int64_t, float, const BF16*, float, const BF16*, BF16*);
 template void accumulate(int64_t, float, const float*, float*);
 template void accumulate(int64_t, float, const BF16*, BF16*);
 template void rectify(int64_t, float*);

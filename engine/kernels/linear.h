@@ -12,6 +12,9 @@ namespace caffe {
 // y = a x0 + b x1.
 template <typename T>
 void combine(int64_t n, float a, const T* x0, float b, const T* x1, T* y);
+// The same where that is not below 0, else 0.
+template <typename T>
+void combine_and_rectify(int64_t n, float a, const T* x0, float b, const T* x1, T* y);
 // y += a x.
 template <typename T>
 void accumulate(int64_t n, float a, const T* x, T* y);

@@ -39,9 +39,11 @@ struct Operation {
   // Which bottoms' diffs are wanted; empty and false where the net never runs backward.
   std::vector<bool> propagate_down;
   bool backward = false;
-  // Layers after this one, in order, each with the one before as its only bottom. An implementation
-  // that cannot take all of them along refuses.
+  // Layers after this one, in order, each with the one before as a bottom. An implementation that
+  // cannot take all of them along refuses.
   std::vector<Layer*> fused;
+  // The other bottoms of fused layers, in order; none where anything runs backward.
+  Blobs joined;
 
   const LayerParameter& param() const { return layer->param(); }
   Blob& parameter(int index) const { return *layer->blobs()[static_cast<size_t>(index)]; }

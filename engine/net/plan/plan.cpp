@@ -1,10 +1,24 @@
 #include "net/plan/plan.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "net/plan/folding.h"
 
 namespace caffe {
+namespace {
+
+// The bottoms of `next` beside the top of `head`, if it can run together with what `head` runs: its
+// only top depends on the only one of `head`, and on nothing else where gradients go back.
+std::optional<Blobs> joined_bottoms(const Operation& head, const Operation& next) {
+  if (next.top.size() != 1 || next.backward != head.backward) return std::nullopt;
+  Blobs others = next.bottom;
+  if (std::erase(others, head.top[0]) != 1) return std::nullopt;
+  if (next.backward && !(others.empty() && next.propagate_down[0])) return std::nullopt;
+  return others;
+}
+
+}  // namespace
 
 Operation fuse(const std::vector<Operation>& operations, size_t first,
                const std::vector<std::string>& types, size_t limit) {
@@ -16,11 +30,9 @@ Operation fuse(const std::vector<Operation>& operations, size_t first,
     allowed = std::find(allowed, types.end(), next.layer->type());
     if (allowed == types.end()) break;
     ++allowed;
-    const bool follows = next.bottom.size() == 1 && next.top.size() == 1 &&
-                         next.bottom[0] == fused.top[0] && next.backward == fused.backward &&
-                         next.propagate_down[0] == fused.backward;
-    const bool in_place = follows && next.top[0] == fused.top[0];
-    if (!follows || (!in_place && fused.top_observed(0))) break;
+    const std::optional<Blobs> joined = joined_bottoms(fused, next);
+    if (!joined || (next.top[0] != fused.top[0] && fused.top_observed(0))) break;
+    fused.joined.insert(fused.joined.end(), joined->begin(), joined->end());
     fused.top = next.top;
     fused.observed = next.observed;
     fused.fused.push_back(next.layer);

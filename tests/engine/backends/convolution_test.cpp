@@ -76,6 +76,23 @@ TEST(OnednnConvolutionNet, LeavesOutSlowKernelsInInference) {
   EXPECT_THAT(kernel("num_output: 64 kernel_size: 3", 3), Not(StartsWith("brg_conv_fwd:avx2 ")));
 }
 
+// oneDNN's own choice has another, to which gradients would be reordered and back.
+TEST(OnednnConvolutionNet, GradientsWithAStrideStayInTheLayoutOfTheImages) {
+  const std::string before =
+      "layer { name: 'b' type: 'Convolution' bottom: 'x' top: 'b' convolution_param { num_output: "
+      "64 kernel_size: 1 } }";
+  for (const std::string window : {"kernel_size: 1", "kernel_size: 3 pad: 1"}) {
+    const std::string after =
+        "layer { name: 'c' type: 'Convolution' bottom: 'b' top: 'y' convolution_param { "
+        "num_output: 128 stride: 2 " +
+        window + " } }";
+    SmallNet net(before + after, {{"x", {16, 64, 28, 28}}}, {.backend = "onednn"});
+    for (const char* blob : {"b", "y"})
+      EXPECT_LE(net.blob(blob).diff().representations(), 2) << blob << ' ' << window;
+    expect_equal_to_portable(before + after, {{"x", {2, 64, 10, 10}}}, {"y"});
+  }
+}
+
 TEST(OnednnConvolutionNet, NoBottomGradientWhereNoneIsWanted) {
   expect_equal_to_portable(convolution("num_output: 6 kernel_size: 3"), {{"x", {2, 3, 6, 6}}},
                            {"y"}, {.no_gradient = {"x"}});

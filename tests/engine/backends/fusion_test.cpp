@@ -31,11 +31,13 @@ const char* const kNet = R"(
   layer { name: "l" type: "SoftmaxWithLoss" bottom: "i" bottom: "label" top: "l" }
 )";
 
-std::unique_ptr<Net> make(bool portable, std::optional<std::vector<std::string>> observed = {}) {
+std::unique_ptr<Net> make(bool portable, std::optional<std::vector<std::string>> observed = {},
+                          Phase phase = TRAIN) {
   NetParameter param;
   EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(kNet, &param));
   NetOptions options;
-  options.phase = TRAIN;
+  options.phase = phase;
+  options.forward_only = phase == TEST;
   options.portable_only = portable;
   options.observed = std::move(observed);
   auto net = std::make_unique<Net>(param, options);
@@ -68,6 +70,16 @@ TEST(Fusion, NormalisationAndSumsRunAsOne) {
   }
   // Whoever may look at m and e must find them.
   EXPECT_THAT(make(false)->plan_text(), Not(ContainsRegex("\ne .Eltwise.[^\n]* [+] q\n")));
+}
+
+TEST(Fusion, SumsRunWithTheConvolutionBeforeThemInInference) {
+  EXPECT_THAT(
+      make(false, std::vector<std::string>{}, TEST)->plan_text(),
+      ContainsRegex("\nd .Convolution.[^\n]*[+]sum[+]ReLU [^\n]* [+] m [+] t [+] e [+] q\n"));
+  for (const std::string observed : {"d", "m", "t", "e"}) {
+    const std::string plan = make(false, std::vector<std::string>{observed}, TEST)->plan_text();
+    EXPECT_THAT(plan, Not(ContainsRegex("\nd .Convolution.[^\n]*[+] q\n"))) << observed;
+  }
 }
 
 TEST(Fusion, TrainsAsPortableCodeDoes) {

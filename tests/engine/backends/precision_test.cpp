@@ -38,6 +38,7 @@ TEST_P(Bf16Backend, EqualsPortableButForRounding) {
     with.fuse = fuse;
     expect_equal_to_portable(GetParam(), {{"x", {2, 16, 8, 9}}}, {"y"}, with);
     with.backward = false;
+    with.unobserved = true;
     with.phase = TEST;
     expect_equal_to_portable(GetParam(), {{"x", {2, 16, 8, 9}}}, {"y"}, with);
   }
@@ -96,6 +97,12 @@ TEST_F(Bf16Backend, AConvolutionOfOneChannelHasAFastGradient) {
   // oneDNN has only reference code for its weights' gradient in bf16.
   expect_equal_to_portable(convolution("y", "num_output: 20 kernel_size: 5"),
                            {{"x", {4, 1, 12, 12}}}, {"y"}, options());
+}
+
+TEST_F(Bf16Backend, WindowsOfOnePixelOverManyHaveTheSameGradient) {
+  // Another kernel than oneDNN's first choice.
+  expect_equal_to_portable(convolution("y", "num_output: 32 kernel_size: 1"),
+                           {{"x", {2, 16, 28, 28}}}, {"y"}, options());
 }
 
 TEST_F(Bf16Backend, RoundsActivationsAndKeepsParametersExact) {

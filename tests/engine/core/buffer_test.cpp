@@ -102,9 +102,7 @@ class Rounded : public Layout {
   size_t bytes() const override { return count_ * sizeof(float); }
   std::string name() const override { return "rounded"; }
   bool exact() const override { return false; }
-  bool same(const Layout& other) const override {
-    return dynamic_cast<const Rounded*>(&other) != nullptr;
-  }
+  bool same(const Layout& other) const override { return other.name() == name(); }
   void to_plain(const void* source, void* plain) const override {
     std::memcpy(plain, source, bytes());
   }
@@ -127,6 +125,35 @@ TEST_F(BufferTest, ReadsWhatIsExactBeforeWhatIsRounded) {
   EXPECT_EQ(plain(buffer_), (std::vector<float>{3.75F, 2.5F, 1.25F}));
   static_cast<float*>(buffer_.write(rounded))[1] = 8;
   EXPECT_EQ(at(1), 8) << "what was written last counts, also if it is rounded";
+}
+
+// The same in another place, which remembers what it was converted from.
+class RoundedElsewhere : public Rounded {
+ public:
+  using Rounded::Rounded;
+  std::string name() const override { return "rounded elsewhere"; }
+  bool convert_from(const Layout& other, const void* source, void* destination) const override {
+    from_ = other.name();
+    std::memcpy(destination, source, bytes());
+    return true;
+  }
+  const std::string& from() const { return from_; }
+
+ private:
+  mutable std::string from_;
+};
+
+TEST_F(BufferTest, WhatIsRoundedComesFromWhatIs) {
+  const int rounded = buffer_.representation(std::make_shared<Rounded>(3));
+  const auto layout = std::make_shared<RoundedElsewhere>(3);
+  const int elsewhere = buffer_.representation(layout);
+  set_reversed({4.25F, 5.5F, 6.75F});
+  buffer_.read(rounded);
+  EXPECT_EQ(static_cast<const float*>(buffer_.read(elsewhere))[0], 7);
+  EXPECT_EQ(layout->from(), "rounded");
+  set_reversed({4.25F, 5.5F, 6.75F});
+  buffer_.read(elsewhere);
+  EXPECT_EQ(layout->from(), "reversed") << "nothing else is up to date";
 }
 
 TEST_F(BufferTest, TheMasterIsTheFirstLayoutThatIsExact) {

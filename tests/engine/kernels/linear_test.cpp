@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace caffe {
@@ -33,6 +34,8 @@ TYPED_TEST(Linear, LoopsDoWhatTheySay) {
     auto y = this->numbers(n, 3);
     combine(n, 2, x.data(), -1, z.data(), y.data());
     this->expect(y, [&](size_t i) { return 2 * x[i] - z[i]; });
+    combine_and_rectify(n, 2, x.data(), -1, z.data(), y.data());
+    this->expect(y, [&](size_t i) { return std::max(2 * x[i] - z[i], 0.F); });
     y = z;
     accumulate(n, 3, x.data(), y.data());
     this->expect(y, [&](size_t i) { return z[i] + 3 * x[i]; });

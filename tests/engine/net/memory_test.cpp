@@ -320,6 +320,60 @@ TEST_F(PlannedNetTest, MayShareMemoryWithANetThatRunsInTurn) {
   EXPECT_THAT(error_of([&] { net->backward(); }), HasSubstr("nothing to go back from"));
 }
 
+// Sums that a convolution takes along, of: what others have read before; what is read later, too;
+// the convolution's own bottom; the net's input; and one that is an output.
+const char* const kResidual = R"(
+  layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 16 dim: 9 dim: 9 } } }
+  layer { name: "a" type: "Convolution" bottom: "x" top: "a"
+    convolution_param { num_output: 16 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+  layer { name: "b" type: "Convolution" bottom: "a" top: "b"
+    convolution_param { num_output: 16 kernel_size: 1 weight_filler { type: "xavier" } } }
+  layer { name: "r" type: "ReLU" bottom: "b" top: "b" }
+  layer { name: "c" type: "Convolution" bottom: "b" top: "c"
+    convolution_param { num_output: 16 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+  layer { name: "d" type: "Eltwise" bottom: "a" bottom: "c" top: "d" }
+  layer { name: "q" type: "ReLU" bottom: "d" top: "d" }
+  layer { name: "e" type: "Convolution" bottom: "d" top: "e"
+    convolution_param { num_output: 16 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+  layer { name: "f" type: "Eltwise" bottom: "d" bottom: "e" top: "f" }
+  layer { name: "g" type: "Convolution" bottom: "f" top: "g"
+    convolution_param { num_output: 16 kernel_size: 1 weight_filler { type: "xavier" } } }
+  layer { name: "h" type: "Eltwise" bottom: "g" bottom: "x" top: "h" }
+  layer { name: "i" type: "Convolution" bottom: "h" top: "i"
+    convolution_param { num_output: 16 kernel_size: 1 weight_filler { type: "xavier" } } }
+  layer { name: "j" type: "Eltwise" bottom: "f" bottom: "i" top: "j" }
+  layer { name: "k" type: "Convolution" bottom: "j" top: "k"
+    convolution_param { num_output: 16 kernel_size: 1 weight_filler { type: "xavier" } } }
+  layer { name: "l" type: "Eltwise" bottom: "f" bottom: "k" top: "l" }
+)";
+
+TEST_F(PlannedNetTest, AddsWhereTheTermLiesOrToACopy) {
+  const auto run = [](bool portable) {
+    NetOptions options;
+    options.forward_only = true;
+    options.portable_only = portable;
+    if (!portable) options.observed.emplace();
+    auto net = std::make_unique<Net>(parse_net(kResidual, "memory_test.prototxt"), options);
+    float* x = net->blob("x").overwrite_data<float>();
+    for (int i = 0; i < net->blob("x").count(); ++i) x[i] = static_cast<float>(i % 17 - 8) / 4;
+    net->forward();
+    net->forward();  // an input stays what it was
+    return net;
+  };
+  const auto net = run(false), oracle = run(true);
+  const std::string plan = net->plan_text();
+  size_t sums = 0;
+  for (size_t at = plan.find("+sum"); at != plan.npos; at = plan.find("+sum", at + 1)) ++sums;
+  EXPECT_EQ(sums, 5);
+  // Four images at most: what is added lies where the sum does.
+  constexpr size_t kImage = 2 * 16 * 9 * 9 * sizeof(float);
+  EXPECT_LE(number_after("memory shared by the steps: ", plan), 4 * kImage + 4 * 64);
+  const float *actual = net->blob("l").data_as<float>(),
+              *expected = oracle->blob("l").data_as<float>();
+  for (int64_t i = 0; i < net->blob("l").count(); ++i)
+    ASSERT_NEAR(actual[i], expected[i], 1e-5 * (1 + std::abs(expected[i]))) << i;
+}
+
 // Steps that run twice give the same bits, and count once in the running statistics.
 TEST_F(PlannedNetTest, ComputesTheSameWithLessMemory) {
   const auto oracle = planned();

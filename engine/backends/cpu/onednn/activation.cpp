@@ -96,14 +96,14 @@ std::optional<Activation> activation_of(const LayerParameter& param) {
 std::optional<Activation> fused_activation(const Operation& operation) {
   if (operation.fused.empty()) return std::nullopt;
   const LayerParameter& follower = operation.fused.back()->param();
-  const auto normalises = [](const std::string& type) {
-    return type == "BatchNorm" || type == "Scale";
+  const auto is_callers = [](const std::string& type) {
+    return type == "BatchNorm" || type == "Scale" || type == "Eltwise";
   };
   for (size_t i = 0; i + 1 < operation.fused.size(); ++i) {
-    if (!normalises(operation.fused[i]->type())) throw Refusal{"fuses one activation only"};
+    if (!is_callers(operation.fused[i]->type())) throw Refusal{"fuses one activation only"};
   }
   if (operation.top.size() != 1) throw Refusal{"fuses only where there is one top"};
-  if (normalises(follower.type())) return std::nullopt;
+  if (is_callers(follower.type())) return std::nullopt;
   const std::optional<Activation> activation = activation_of(follower);
   if (!activation) throw Refusal{"fuses activations only, not this " + follower.type()};
   if (operation.backward && !(activation->from_output && activation->gradient != undef))
@@ -111,11 +111,15 @@ std::optional<Activation> fused_activation(const Operation& operation) {
   return activation;
 }
 
+void append_to(dnnl::post_ops* after, const Activation& activation) {
+  after->append_eltwise(activation.forward, activation.alpha, activation.beta);
+}
+
 dnnl::primitive_attr attributes(const std::optional<Activation>& activation) {
   dnnl::primitive_attr attributes = strict_attributes();
   if (activation) {
     dnnl::post_ops after;
-    after.append_eltwise(activation->forward, activation->alpha, activation->beta);
+    append_to(&after, *activation);
     attributes.set_post_ops(after);
   }
   return attributes;

@@ -27,9 +27,10 @@ std::optional<Activation> activation_of(const LayerParameter& param);
   "ReLU", "ReLU6", "ELU", "Sigmoid", "TanH", "Power", "Exp", "Swish", "Clip", "AbsVal", "BNLL"
 
 // The activation that the operation takes along last; none if there is none. Before it may stand
-// normalisations, which are the caller's. Refuses several, and gradients that need the input, which
-// is overwritten.
+// normalisations and a sum, which are the caller's. Refuses several, and gradients that need the
+// input, which is overwritten.
 std::optional<Activation> fused_activation(const Operation& operation);
+void append_to(dnnl::post_ops* after, const Activation& activation);
 // Attributes with which a primitive applies the activation to its output.
 dnnl::primitive_attr attributes(const std::optional<Activation>& activation);
 // "+ReLU"; empty if there is none.

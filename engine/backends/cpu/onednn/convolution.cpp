@@ -1,9 +1,12 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <numeric>
 #include <optional>
 #include <string_view>
 
 #include "backends/cpu/onednn/activation.h"
+#include "backends/cpu/onednn/addend.h"
 #include "backends/cpu/onednn/statistics.h"
 #include "backends/cpu/onednn/trial.h"
 #include "layers/convolution_window.h"
@@ -92,6 +95,39 @@ bool is_slow(std::string_view kernel, const Window& window, int64_t channels) {
   return !best && kernel.starts_with("brg") && kernel.find("avx2") != kernel.npos;
 }
 
+// For windows of one pixel, oneDNN prefers a kernel made for them. For their weights' gradient in
+// bf16 the general one is 1.1 to 1.3 times as fast where images have many pixels.
+bool is_slow_gradient(std::string_view kernel, const Window& window, int64_t pixels) {
+  const auto is_one = [](int64_t extent) { return extent == 1; };
+  return kernel.starts_with("jit_bf16_1x1") && pixels >= 28 * 28 &&
+         std::all_of(window.stride.begin(), window.stride.end(), is_one);
+}
+
+// Goes on to the next of oneDNN's kernels whose name begins so; false if there is none.
+template <typename Description>
+bool advance_to(std::string_view name, Description* description) {
+  while (!kernel(*description).starts_with(name)) {
+    if (!description->next_impl()) return false;
+  }
+  return true;
+}
+
+// The first of `candidates` that runs a direct kernel, else `other`. With a stride, oneDNN computes
+// the gradient of images by small products of matrices, in formats of its own. Direct kernels are
+// as fast, for windows of one pixel 1.3 to 1.5 times as fast, and nothing is reordered for them.
+template <typename Description>
+Description direct_or(const Description& other,
+                      const std::vector<std::function<Description()>>& candidates) {
+  for (const auto& candidate : candidates) {
+    try {
+      const Description description = candidate();
+      if (kernel(description).starts_with("jit")) return description;
+    } catch (const dnnl::error&) {
+    }
+  }
+  return other;
+}
+
 // A BatchNorm with running statistics and a Scale after a convolution that never runs backward: per
 // output channel y = factor * x + offset, applied while the convolution writes its result.
 class Folded {
@@ -112,17 +148,10 @@ class Folded {
 
   bool active() const { return chain_.batch_norm != nullptr || chain_.scale != nullptr; }
 
-  // The normalisation, then the activation.
-  dnnl::primitive_attr attributes(const std::optional<Activation>& activation) const {
-    dnnl::primitive_attr attributes = strict_attributes();
-    dnnl::post_ops after;
-    if (active()) {
-      after.append_binary(dnnl::algorithm::binary_mul, format_);
-      after.append_binary(dnnl::algorithm::binary_add, format_);
-    }
-    if (activation) after.append_eltwise(activation->forward, activation->alpha, activation->beta);
-    attributes.set_post_ops(after);
-    return attributes;
+  void append_to(dnnl::post_ops* after) const {
+    if (!active()) return;
+    after->append_binary(dnnl::algorithm::binary_mul, format_);
+    after->append_binary(dnnl::algorithm::binary_add, format_);
   }
 
   void bind(Step& step) {
@@ -174,14 +203,16 @@ class ConvolutionImplementation : public DnnlImplementation {
       : activation_(fused_activation(operation)),
         dims_(formats_of(operation, Kind::kAdjoint)),
         folded_(operation),
+        addend_(Addend::find(operation)),
         window_(dense_window(operation)),
         bias_(dims_.bias.empty() ? Desc() : row_major(dims_.bias)),
         kind_(forward_kind(operation)),
         forward_pd_(fast_forward(number_type(operation))) {
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
     details_ = describe(forward_pd_, forward_pd_.src_desc(), forward_pd_.dst_desc(),
-                        suffix(activation_) + trial_note(forward_pd_));
+                        (addend_ ? "+sum" : "") + suffix(activation_) + trial_note(forward_pd_));
     if (folded_.active()) details_ += " with normalisation";
+    if (addend_) addend_->bind(operation, forward_pd_.dst_desc());
     for (size_t i = 0; i < operation.bottom.size(); ++i) plan_forward(operation, i);
     if (!operation.backward) return;
     plan_gradients(operation);
@@ -190,6 +221,7 @@ class ConvolutionImplementation : public DnnlImplementation {
 
   void forward() override {
     folded_.refresh();
+    if (addend_) addend_->place();
     for (Step& step : forward_) step.run();
   }
 
@@ -208,7 +240,7 @@ class ConvolutionImplementation : public DnnlImplementation {
   }
 
   BufferUses forward_uses() const override {
-    BufferUses uses;
+    BufferUses uses = addend_ ? addend_->uses() : BufferUses();
     for (const Step& step : forward_) step.add_uses(&uses);
     return uses;
   }
@@ -269,8 +301,18 @@ class ConvolutionImplementation : public DnnlImplementation {
 
   Forward describe_forward(const Desc& source, const Desc& weights, const Desc& destination) const {
     return Forward(cpu_engine(), kind_, kAlgorithm, source, weights, bias_, destination,
-                   window_.stride, window_.dilation, window_.pad, window_.pad,
-                   folded_.attributes(activation_));
+                   window_.stride, window_.dilation, window_.pad, window_.pad, attributes());
+  }
+
+  // What is done to the result before it is written, in this order.
+  dnnl::primitive_attr attributes() const {
+    dnnl::primitive_attr attributes = strict_attributes();
+    dnnl::post_ops after;
+    folded_.append_to(&after);
+    if (addend_) Addend::append_to(&after);
+    if (activation_) append_to(&after, *activation_);
+    attributes.set_post_ops(after);
+    return attributes;
   }
 
   Forward describe_forward(NumberType type) const {
@@ -280,12 +322,16 @@ class ConvolutionImplementation : public DnnlImplementation {
     if (!is_slow(kernel(first), window_, channels_per_group())) return first;
     try {
       Forward other = describe_forward(first.src_desc(), weights, first.dst_desc());
-      while (kernel(other).starts_with("brg") && other.next_impl()) {
-      }
-      if (kernel(other).starts_with("jit")) return other;
+      if (advance_to("jit", &other)) return other;
     } catch (const dnnl::error&) {
     }
     return first;
+  }
+
+  // Of an image, per channel.
+  static int64_t pixels(const Desc& images) {
+    const Dims dims = images.get_dims();
+    return std::accumulate(dims.begin() + 2, dims.end(), int64_t{1}, std::multiplies<>());
   }
 
   int64_t channels_per_group() const {
@@ -300,7 +346,8 @@ class ConvolutionImplementation : public DnnlImplementation {
     if (!dims_.bias.empty())
       step.bind(DNNL_ARG_BIAS, bias_, operation.parameter(1).data(), Access::kRead);
     folded_.bind(step);
-    step.bind(DNNL_ARG_DST, forward_pd_.dst_desc(), operation.top[i]->data(), Access::kWrite);
+    step.bind(DNNL_ARG_DST, forward_pd_.dst_desc(), operation.top[i]->data(),
+              addend_ ? Access::kUpdate : Access::kWrite);
   }
 
   void plan_gradients(const Operation& operation) {
@@ -332,12 +379,17 @@ class ConvolutionImplementation : public DnnlImplementation {
     const Desc any = any_format(dims_.weights, NumberType::f32);
     const NumberType type = source.get_data_type();
     const bool floats = type == NumberType::f32;
-    const auto first = prefer<BackwardWeights>(
+    auto first = prefer<BackwardWeights>(
         {description(source, floats ? forward.weights_desc() : any, destination),
          description(source, any, destination),
          description(any_format(dims_.source, type), any, any_format(dims_.destination, type))});
-    return fastest(first,
-                   description(first.src_desc(), first.diff_weights_desc(), first.diff_dst_desc()));
+    const auto again =
+        description(first.src_desc(), first.diff_weights_desc(), first.diff_dst_desc());
+    if (is_slow_gradient(kernel(first), window_, pixels(first.diff_dst_desc()))) {
+      BackwardWeights other = again();
+      if (advance_to("jit_bf16:", &other)) first = other;
+    }
+    return fastest(first, again);
   }
 
   void plan_backward(const Operation& operation, size_t i) {
@@ -376,10 +428,13 @@ class ConvolutionImplementation : public DnnlImplementation {
     const Desc source = forward.src_desc(), destination = forward.dst_desc();
     const NumberType type = source.get_data_type();
     const Desc any = any_format(dims_.weights, type);
-    const auto first = prefer<BackwardData>(
-        {description(source, forward.weights_desc(), destination),
-         description(source, any, destination),
-         description(any_format(dims_.source, type), any, any_format(dims_.destination, type))});
+    const auto same_weights = description(source, forward.weights_desc(), destination);
+    const auto same_images = description(source, any, destination);
+    const auto free =
+        description(any_format(dims_.source, type), any, any_format(dims_.destination, type));
+    auto first = prefer<BackwardData>({same_weights, same_images, free});
+    if (kernel(first).starts_with("brgconv_strided"))
+      first = direct_or(first, {same_weights, same_images});
     return fastest(first,
                    description(first.diff_src_desc(), first.weights_desc(), first.diff_dst_desc()));
   }
@@ -387,6 +442,7 @@ class ConvolutionImplementation : public DnnlImplementation {
   std::optional<Activation> activation_;
   Formats dims_;
   Folded folded_;
+  std::optional<Addend> addend_;
   Window window_;
   Desc bias_;
   dnnl::prop_kind kind_;
@@ -398,15 +454,15 @@ class ConvolutionImplementation : public DnnlImplementation {
 };
 
 CAFFE_REGISTER_IMPLEMENTATION(Convolution, onednn, make<ConvolutionImplementation<Convolution>>,
-                              "BatchNorm", "Scale", CAFFE_FUSED_ACTIVATIONS);
+                              "BatchNorm", "Scale", "Eltwise", CAFFE_FUSED_ACTIVATIONS);
 CAFFE_REGISTER_IMPLEMENTATION(ConvolutionDepthwise, onednn,
                               make<ConvolutionImplementation<Convolution>>, "BatchNorm", "Scale",
-                              CAFFE_FUSED_ACTIVATIONS);
+                              "Eltwise", CAFFE_FUSED_ACTIVATIONS);
 CAFFE_REGISTER_IMPLEMENTATION(DepthwiseConvolution, onednn,
                               make<ConvolutionImplementation<Convolution>>, "BatchNorm", "Scale",
-                              CAFFE_FUSED_ACTIVATIONS);
+                              "Eltwise", CAFFE_FUSED_ACTIVATIONS);
 CAFFE_REGISTER_IMPLEMENTATION(Deconvolution, onednn, make<ConvolutionImplementation<Deconvolution>>,
-                              "BatchNorm", "Scale", CAFFE_FUSED_ACTIVATIONS);
+                              "BatchNorm", "Scale", "Eltwise", CAFFE_FUSED_ACTIVATIONS);
 
 }  // namespace
 }  // namespace caffe::onednn

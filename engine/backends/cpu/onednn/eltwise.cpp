@@ -65,11 +65,12 @@ class EltwiseSum : public DnnlImplementation {
     for_each_piece(count_, [&](int64_t begin, int64_t end) {
       const int64_t n = end - begin;
       const auto x = [&](size_t k) { return static_cast<const T*>(x_[k]) + begin; };
-      combine(n, bottom_[0].coefficient, x(0), bottom_[1].coefficient, x(1), top + begin);
+      const auto of_two = relu_ && x_.size() == 2 ? combine_and_rectify<T> : combine<T>;
+      of_two(n, bottom_[0].coefficient, x(0), bottom_[1].coefficient, x(1), top + begin);
       for (size_t k = 2; k < x_.size(); ++k) {
         accumulate(n, bottom_[k].coefficient, x(k), top + begin);
       }
-      if (relu_) rectify(n, top + begin);
+      if (relu_ && x_.size() > 2) rectify(n, top + begin);
     });
   }
 

@@ -76,6 +76,10 @@ std::string after_text(const PrimitiveDesc& description) {
   const dnnl::post_ops after = description.get_primitive_attr().get_post_ops();
   std::string text;
   for (int i = 0; i < after.len(); ++i) {
+    if (after.kind(i) == dnnl::primitive::kind::sum) {
+      text += " +sum";
+      continue;
+    }
     auto algorithm = dnnl::algorithm::undef;
     float alpha = 0, beta = 0;
     Desc operand;

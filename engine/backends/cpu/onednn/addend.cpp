@@ -1,0 +1,51 @@
+#include "backends/cpu/onednn/addend.h"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "kernels/for_each.h"
+
+namespace caffe::onednn {
+
+std::optional<Addend> Addend::find(const Operation& operation) {
+  if (operation.joined.empty()) return std::nullopt;
+  if (operation.joined.size() != 1) throw Refusal{"fuses sums of two only"};
+  for (const Layer* layer : operation.fused) {
+    if (layer->type() != "Eltwise") continue;
+    const EltwiseParameter& param = layer->param().eltwise_param();
+    const bool plain = std::all_of(param.coeff().begin(), param.coeff().end(),
+                                   [](float factor) { return factor == 1; });
+    if (param.operation() != EltwiseParameter::SUM || !plain)
+      throw Refusal{"fuses an Eltwise only where it is a sum without coefficients"};
+  }
+  return Addend(operation.joined[0]);
+}
+
+void Addend::append_to(dnnl::post_ops* after) { after->append_sum(); }
+
+void Addend::bind(const Operation& operation, const Desc& destination) {
+  from_.emplace(blob_->data(), destination);
+  to_.emplace(operation.top[0]->data(), destination);
+  bytes_ = destination.get_size();
+  // What the primitive reads while it writes cannot be overwritten.
+  inherits_ = &from_->buffer() != &operation.bottom[0]->data();
+}
+
+void Addend::place() const {
+  const std::byte* const from = from_->read<std::byte>();
+  std::byte* const to = to_->write<std::byte>();
+  if (to == from) return;
+  constexpr int64_t kPiece = 1 << 16;
+  const auto bytes = static_cast<int64_t>(bytes_);
+  for_each_heavy((bytes + kPiece - 1) / kPiece, [=](int64_t i) {
+    const int64_t begin = i * kPiece;
+    std::copy_n(from + begin, std::min(kPiece, bytes - begin), to + begin);
+  });
+}
+
+BufferUses Addend::uses() const {
+  return {from_->use(Access::kRead),
+          inherits_ ? to_->write_instead_of(*from_) : to_->use(Access::kWrite)};
+}
+
+}  // namespace caffe::onednn
