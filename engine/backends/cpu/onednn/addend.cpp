@@ -21,8 +21,6 @@ std::optional<Addend> Addend::find(const Operation& operation) {
   return Addend(operation.joined[0]);
 }
 
-void Addend::append_to(dnnl::post_ops* after) { after->append_sum(); }
-
 void Addend::bind(const Operation& operation, const Desc& destination) {
   from_.emplace(blob_->data(), destination);
   to_.emplace(operation.top[0]->data(), destination);

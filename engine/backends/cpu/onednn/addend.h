@@ -9,15 +9,13 @@
 namespace caffe::onednn {
 
 // What a primitive adds to its result for a sum (Eltwise) that it takes along: the sum's other
-// bottom. oneDNN adds to what lies in the destination. So the destination gets the memory of the
-// addend where nobody needs that later, else a copy of it.
+// bottom. oneDNN adds (post_ops::append_sum) to what lies in the destination. So the destination
+// gets the memory of the addend where nobody needs that later, else a copy of it.
 class Addend {
  public:
   // None if the operation takes no Eltwise along; refuses one that is not a plain sum of two.
   static std::optional<Addend> find(const Operation& operation);
 
-  // To the attributes of a primitive, in the order of the fused layers.
-  static void append_to(dnnl::post_ops* after);
   // The primitive's first bottom and top, and the format that it writes.
   void bind(const Operation& operation, const Desc& destination);
   // Before the primitive, which updates its destination.

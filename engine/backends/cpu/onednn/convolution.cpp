@@ -309,7 +309,7 @@ class ConvolutionImplementation : public DnnlImplementation {
     dnnl::primitive_attr attributes = strict_attributes();
     dnnl::post_ops after;
     folded_.append_to(&after);
-    if (addend_) Addend::append_to(&after);
+    if (addend_) after.append_sum();
     if (activation_) append_to(&after, *activation_);
     attributes.set_post_ops(after);
     return attributes;
