@@ -1,7 +1,7 @@
 """Compares the engine's speed with others'.
 
 Without --peers: the training step of small nets against prototype_bench.cpp, which calls oneDNN by hand; results go to
-results/training_step.json. With --peers: training and inference of six nets against PyTorch (torch_peer.py: eager,
+results/training_step.json. With --peers: training and inference of seven nets against PyTorch (torch_peer.py: eager,
 channels_last, torch.compile) and ONNX Runtime (which has no bf16 here), of which the best counts, and data_bench.cpp;
 results go to results/peers.json. Memory and start are compared with the peer that needs least.
 

@@ -39,7 +39,7 @@ class PluginTransport : public Transport {
 
   std::string local_address() override {
     const char* address = api_.address(transport_);
-    const std::string text = address ? address : "";
+    std::string text = address ? address : "";
     const bool fine = text.size() <= kMaxAddress &&
                       std::all_of(text.begin(), text.end(),
                                   [](char c) { return c > ' ' && c <= '~' && c != ';'; });

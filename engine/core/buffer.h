@@ -59,7 +59,8 @@ class Storage {
 // An array of numbers that may be held in several layouts ("representations") at once, and knows
 // which of them are up to date. Representation 0 is plain row-major; others are added while a net
 // is planned and addressed by index, so that a training step does no look-ups. Reading a stale
-// representation converts it, from one that is exact if there is such. A fresh buffer is zero.
+// representation converts it, from one that is exact if there is such, or rounded as it is itself.
+// A fresh buffer is zero.
 //
 // A view handed out to foreign code (numpy) pins the buffer: while any pin lives, plain is the
 // authority. A net calls begin_pass and end_pass around its work, which takes over what the holder

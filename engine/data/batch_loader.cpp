@@ -89,6 +89,7 @@ class BatchLoader::Impl {
                   options.threads, ", prefetch ", options.prefetch);
     // One more than is held ready: the batch that is being filled.
     slots_.resize(static_cast<size_t>(options.prefetch) + 1);
+    spare_.reserve(slots_.size() + 1);
     try {
       for (int i = 0; i < options.threads; ++i) workers_.emplace_back([this] { work(); });
     } catch (...) {
@@ -126,6 +127,10 @@ class BatchLoader::Impl {
     Slot& slot = slots_[head_];
     if (slot.error)
       std::rethrow_exception(slot.error);  // stays at the head: later calls throw it again
+    if (batch.data.data() != nullptr) {
+      spare_.emplace_back();
+      std::swap(spare_.back(), batch);
+    }
     std::swap(batch, slot.batch);
     head_ = (head_ + 1) % slots_.size();
     --begun_;
@@ -205,6 +210,10 @@ class BatchLoader::Impl {
       return;
     }
     Slot& slot = slots_[(head_ + begun_++) % slots_.size()];
+    if (!spare_.empty()) {
+      std::swap(slot.batch, spare_.back());
+      spare_.pop_back();
+    }
     slot.range = range;
     slot.shaped = false;
     slot.error = nullptr;
@@ -308,6 +317,9 @@ class BatchLoader::Impl {
   std::condition_variable ready_;  // something for next() to return
   std::vector<Slot>
       slots_;  // a ring: batches begun, oldest first, are begun_ of them from head_ on
+  // Given back by the caller. The last is used first: where batches are taken as soon as they are
+  // there, few are in use, and the cache holds them.
+  std::vector<Batch> spare_;
   size_t head_ = 0;
   size_t begun_ = 0;
   int64_t next_batch_ = 0;

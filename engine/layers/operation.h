@@ -42,7 +42,7 @@ struct Operation {
   // Layers after this one, in order, each with the one before as a bottom. An implementation that
   // cannot take all of them along refuses.
   std::vector<Layer*> fused;
-  // The other bottoms of fused layers, in order; none where anything runs backward.
+  // The other bottoms of an Eltwise among them, in order; none where anything runs backward.
   Blobs joined;
 
   const LayerParameter& param() const { return layer->param(); }

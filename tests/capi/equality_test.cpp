@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "capi/group.h"
@@ -161,10 +162,12 @@ TEST_P(Equality, GradientsAreThoseOfOneLargerBatch) {
   EXPECT_LE(distance_of_gradients(GetParam(), 100, ""), 1e-5);
 }
 
-// What is rounded is a picture's own, but for the number of pictures that a loss is divided by.
+// What is rounded is a picture's own, but for the number of pictures that a loss is divided by:
+// where that is no power of two, all gradients of images are rounded elsewhere, by 2^-9 each time.
 TEST_P(Equality, GradientsInBf16AreThoseOfOneLargerBatch) {
   if (!has_bf16()) GTEST_SKIP() << "this processor does not compute in bf16";
-  EXPECT_LE(distance_of_gradients(GetParam(), 20, "precision=bf16\n"), 5e-3);
+  const bool exact = std::has_single_bit(static_cast<unsigned>(GetParam()));
+  EXPECT_LE(distance_of_gradients(GetParam(), 20, "precision=bf16\n"), exact ? 1e-5 : 1e-2);
 }
 
 // (c) So on a smooth net whole trajectories stay together.

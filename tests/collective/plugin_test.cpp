@@ -9,33 +9,29 @@
 
 #include "collective/transport_checks.h"
 #include "core/log.h"
+#include "support/error_of.h"
 
 namespace caffe {
 namespace {
 
-using testing::AllOf;
-using testing::Each;
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 const std::string kFolder = CAFFE_TRANSPORTS;
 
 std::string error_of(const std::string& name, const std::string& path = kFolder) {
-  try {
-    make_transport(name, path);
-    return "";
-  } catch (const Error& error) {
-    return error.message();
-  }
+  return testing::error_of([&] { make_transport(name, path); });
 }
 
-class Plugin : public testing::TestWithParam<int> {};
+class Plugin : public ::testing::TestWithParam<int> {};
 
 TEST_P(Plugin, CarriesAllOperations) {
   expect_all_operations("unix", kFolder, GetParam(), 1'000'001);
 }
 
-INSTANTIATE_TEST_SUITE_P(Worlds, Plugin, testing::Values(1, 2, 3, 5));
+INSTANTIATE_TEST_SUITE_P(Worlds, Plugin, ::testing::Values(1, 2, 3, 5));
 
 TEST(PluginProcesses, ADeathIsKnownToAllWithRankAndHost) {
   expect_a_death_is_known("unix", kFolder);

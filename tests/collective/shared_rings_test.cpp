@@ -13,10 +13,13 @@
 #include <thread>
 #include <vector>
 
-#include "core/error.h"
+#include "support/error_of.h"
 
 namespace caffe {
 namespace {
+
+using testing::error_of;
+using ::testing::HasSubstr;
 
 struct Pair {
   Descriptor memory = SharedRings::create();
@@ -108,16 +111,6 @@ TEST(SharedRings, KeepTheOrderBetweenTwoThreads) {
   EXPECT_TRUE(arrived == numbers);
 }
 
-template <typename Action>
-std::string error_of(const Action& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.message();
-  }
-  return "";
-}
-
 TEST(SharedRings, RefuseMemoryThatIsSomethingElse) {
   Descriptor loose(memfd_create("test", MFD_CLOEXEC));  // could be made smaller later
   ASSERT_EQ(ftruncate(loose.get(), 4 << 20), 0);
@@ -125,8 +118,7 @@ TEST(SharedRings, RefuseMemoryThatIsSomethingElse) {
   ASSERT_EQ(ftruncate(small.get(), 4096), 0);
   ASSERT_EQ(fcntl(small.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), 0);
   for (const Descriptor* memory : {&loose, &small}) {
-    EXPECT_THAT(error_of([&] { SharedRings(*memory, 0); }),
-                testing::HasSubstr("is something else"));
+    EXPECT_THAT(error_of([&] { SharedRings(*memory, 0); }), HasSubstr("is something else"));
   }
 }
 
@@ -136,7 +128,7 @@ TEST(SharedRings, NoticeCountersThatCannotBe) {
   void* memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, pair.memory.get(), 0);
   ASSERT_NE(memory, MAP_FAILED);
   *static_cast<uint64_t*>(memory) = uint64_t{1} << 40;
-  EXPECT_THAT(error_of([&] { receive(pair.second, 8); }), testing::HasSubstr("is damaged"));
+  EXPECT_THAT(error_of([&] { receive(pair.second, 8); }), HasSubstr("is damaged"));
   munmap(memory, 4096);
 }
 

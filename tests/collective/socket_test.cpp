@@ -6,25 +6,18 @@
 #include <cstdlib>
 
 #include "collective/group.h"
+#include "support/error_of.h"
 
 namespace caffe {
 namespace {
 
-using testing::Each;
-using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::StartsWith;
+using ::testing::Each;
+using testing::error_of;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
 
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.message();
-  }
-  return "";
-}
-
-class SocketTest : public testing::Test {
+class SocketTest : public ::testing::Test {
  protected:
   SocketTest() {
     if (const char* value = std::getenv("SPARK_LOCAL_IP")) before_ = value;
@@ -43,14 +36,14 @@ TEST_F(SocketTest, EndpointsAreWrittenAndReadBack) {
   }
   for (const char* text : {"", ":", "10.1.2.3", "10.1.2.3:", "10.1.2.3:0", "10.1.2.3:65536",
                            "10.1.2.3:1x", "host:1", "[::1:1", "1.2.3.4.5:1", "10.1.2.3:-1"}) {
-    EXPECT_THAT(message_of([&] { parse_endpoint(text); }), HasSubstr("not the address of a rank"));
+    EXPECT_THAT(error_of([&] { parse_endpoint(text); }), HasSubstr("not the address of a rank"));
   }
 }
 
 TEST_F(SocketTest, AnInterfaceIsAnAddressADeviceOrAHostName) {
   EXPECT_EQ(local_endpoint("127.0.0.1").text(), "127.0.0.1:0");
   EXPECT_EQ(local_endpoint("lo").text(), "127.0.0.1:0");
-  EXPECT_THAT(local_endpoint("localhost").text(), testing::AnyOf("127.0.0.1:0", "[::1]:0"));
+  EXPECT_THAT(local_endpoint("localhost").text(), ::testing::AnyOf("127.0.0.1:0", "[::1]:0"));
 }
 
 TEST_F(SocketTest, TheChosenAddressIsNoWildcardAndFollowsSparkLocalIp) {
@@ -63,13 +56,14 @@ TEST_F(SocketTest, TheChosenAddressIsNoWildcardAndFollowsSparkLocalIp) {
 }
 
 TEST_F(SocketTest, AnInterfaceThatDoesNotExistIsRefusedWithThoseThatDo) {
-  EXPECT_THAT(message_of([] { local_endpoint("no-such-device.invalid"); }),
-              testing::AllOf(HasSubstr("'no-such-device.invalid'"), HasSubstr("lo 127.0.0.1")));
-  EXPECT_THAT(message_of([] { local_endpoint("0.0.0.0"); }), HasSubstr("no address that other"));
-  EXPECT_THAT(message_of([] {
-                Communicator::listen({"192.0.2.200", "tcp"});
-              }),
-              testing::AllOf(HasSubstr("cannot listen at 192.0.2.200"), HasSubstr("lo 127.0.0.1")));
+  EXPECT_THAT(error_of([] { local_endpoint("no-such-device.invalid"); }),
+              ::testing::AllOf(HasSubstr("'no-such-device.invalid'"), HasSubstr("lo 127.0.0.1")));
+  EXPECT_THAT(error_of([] { local_endpoint("0.0.0.0"); }), HasSubstr("no address that other"));
+  EXPECT_THAT(
+      error_of([] {
+        Communicator::listen({"192.0.2.200", "tcp"});
+      }),
+      ::testing::AllOf(HasSubstr("cannot listen at 192.0.2.200"), HasSubstr("lo 127.0.0.1")));
 }
 
 TEST_F(SocketTest, AGroupFormsOverIpv6AndOverTheChosenAddress) {

@@ -9,38 +9,16 @@ namespace caffe {
 namespace {
 
 // The bottoms of `next` beside the top of `head`, if it can run together with what `head` runs: its
-// only top depends on the only one of `head`, and on nothing else where gradients go back.
+// only top depends on the only one of `head`, and on nothing else where gradients go back. What
+// other layers than Eltwise do with more bottoms, implementations do not know.
 std::optional<Blobs> joined_bottoms(const Operation& head, const Operation& next) {
   if (next.top.size() != 1 || next.backward != head.backward) return std::nullopt;
   Blobs others = next.bottom;
   if (std::erase(others, head.top[0]) != 1) return std::nullopt;
-  if (next.backward && !(others.empty() && next.propagate_down[0])) return std::nullopt;
+  if (!others.empty() && (next.backward || next.layer->type() != "Eltwise")) return std::nullopt;
+  if (next.backward && !next.propagate_down[0]) return std::nullopt;
   return others;
 }
-
-}  // namespace
-
-Operation fuse(const std::vector<Operation>& operations, size_t first,
-               const std::vector<std::string>& types, size_t limit) {
-  Operation fused = operations[first];
-  if (fused.top.size() != 1) return fused;
-  auto allowed = types.begin();
-  for (size_t i = first + 1; i < operations.size() && fused.fused.size() < limit; ++i) {
-    const Operation& next = operations[i];
-    allowed = std::find(allowed, types.end(), next.layer->type());
-    if (allowed == types.end()) break;
-    ++allowed;
-    const std::optional<Blobs> joined = joined_bottoms(fused, next);
-    if (!joined || (next.top[0] != fused.top[0] && fused.top_observed(0))) break;
-    fused.joined.insert(fused.joined.end(), joined->begin(), joined->end());
-    fused.top = next.top;
-    fused.observed = next.observed;
-    fused.fused.push_back(next.layer);
-  }
-  return fused;
-}
-
-namespace {
 
 // Asks the registered factories, each for as many fused layers as it takes, then the portable code.
 // Step::last counts the fused layers only.
@@ -82,6 +60,26 @@ size_t bytes_of(const Buffer& buffer) {
 }
 
 }  // namespace
+
+Operation fuse(const std::vector<Operation>& operations, size_t first,
+               const std::vector<std::string>& types, size_t limit) {
+  Operation fused = operations[first];
+  if (fused.top.size() != 1) return fused;
+  auto allowed = types.begin();
+  for (size_t i = first + 1; i < operations.size() && fused.fused.size() < limit; ++i) {
+    const Operation& next = operations[i];
+    allowed = std::find(allowed, types.end(), next.layer->type());
+    if (allowed == types.end()) break;
+    ++allowed;
+    const std::optional<Blobs> joined = joined_bottoms(fused, next);
+    if (!joined || (next.top[0] != fused.top[0] && fused.top_observed(0))) break;
+    fused.joined.insert(fused.joined.end(), joined->begin(), joined->end());
+    fused.top = next.top;
+    fused.observed = next.observed;
+    fused.fused.push_back(next.layer);
+  }
+  return fused;
+}
 
 Plan::Plan(std::vector<Operation> operations, const PlanOptions& options)
     : operations_(std::move(operations)) {

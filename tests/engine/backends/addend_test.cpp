@@ -1,3 +1,5 @@
+#include <gmock/gmock.h>
+
 #include "engine/backends/small_net.h"
 
 namespace caffe::testing {
@@ -27,9 +29,19 @@ std::string then(const std::string& type, const std::string& bottom, const std::
 }
 
 const std::map<std::string, Shape> kInput = {{"x", {2, 18, 9, 8}}};
-// Strict: all that may go along does.
 const SmallNet::Options kFused = {
     .phase = TEST, .backward = false, .fuse = true, .strict = true, .unobserved = true};
+
+// `convolution`: the index of the one that takes the sum along.
+void expect_fused_and_equal(const std::string& net, const std::vector<std::string>& outputs,
+                            size_t convolution = 1) {
+  SmallNet::Options options = kFused;
+  options.backend = "onednn";
+  EXPECT_THAT(SmallNet(net, kInput, options).implementation(convolution).details(),
+              ::testing::HasSubstr("+sum"))
+      << net;
+  expect_equal_to_portable(net, kInput, outputs, kFused);
+}
 
 TEST(OnednnAddend, SumAfterAConvolutionEqualsPortable) {
   for (const std::string& b :
@@ -38,12 +50,10 @@ TEST(OnednnAddend, SumAfterAConvolutionEqualsPortable) {
         second("Convolution", "kernel_size: 3 pad: 1 group: 18"),
         second("Deconvolution", "kernel_size: 3 pad: 1")}) {
     for (const char* bottoms : {"bottom: 'a' bottom: 'b'", "bottom: 'b' bottom: 'a'"}) {
-      expect_equal_to_portable(kFirst + b + sum(bottoms, "y"), kInput, {"y"}, kFused);
-      expect_equal_to_portable(
-          kFirst + b + sum(bottoms, "y", "coeff: 1 coeff: 1") + then("ReLU", "y", "y"), kInput,
-          {"y"}, kFused);
-      expect_equal_to_portable(kFirst + b + sum(bottoms, "s") + then("Sigmoid", "s", "y"), kInput,
-                               {"y"}, kFused);
+      expect_fused_and_equal(kFirst + b + sum(bottoms, "y"), {"y"});
+      expect_fused_and_equal(
+          kFirst + b + sum(bottoms, "y", "coeff: 1 coeff: 1") + then("ReLU", "y", "y"), {"y"});
+      expect_fused_and_equal(kFirst + b + sum(bottoms, "s") + then("Sigmoid", "s", "y"), {"y"});
     }
   }
 }
@@ -58,18 +68,17 @@ TEST(OnednnAddend, SumAfterNormalisationEqualsPortable) {
 
 TEST(OnednnAddend, SumInPlace) {
   for (const char* top : {"a", "b"}) {
-    expect_equal_to_portable(kFirst + second("Convolution", "kernel_size: 1") +
-                                 sum("bottom: 'a' bottom: 'b'", top) + then("ReLU", top, "y"),
-                             kInput, {"y"}, kFused);
+    expect_fused_and_equal(kFirst + second("Convolution", "kernel_size: 1") +
+                               sum("bottom: 'a' bottom: 'b'", top) + then("ReLU", top, "y"),
+                           {"y"});
   }
 }
 
 // Both of which others read once more.
 TEST(OnednnAddend, AddsWhatIsReadLater) {
   const std::string b = second("Convolution", "kernel_size: 3 pad: 1");
-  expect_equal_to_portable(b + sum("bottom: 'x' bottom: 'b'", "y"), kInput, {"x", "y"}, kFused);
-  expect_equal_to_portable(kFirst + b + sum("bottom: 'a' bottom: 'b'", "y"), kInput, {"a", "y"},
-                           kFused);
+  expect_fused_and_equal(b + sum("bottom: 'x' bottom: 'b'", "y"), {"x", "y"}, 0);
+  expect_fused_and_equal(kFirst + b + sum("bottom: 'a' bottom: 'b'", "y"), {"a", "y"});
 }
 
 TEST(OnednnAddend, LeavesOtherSumsToTheirLayer) {

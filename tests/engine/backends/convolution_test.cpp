@@ -76,6 +76,17 @@ TEST(OnednnConvolutionNet, LeavesOutSlowKernelsInInference) {
   EXPECT_THAT(kernel("num_output: 64 kernel_size: 3", 3), Not(StartsWith("brg_conv_fwd:avx2 ")));
 }
 
+// Blocks of 16 would make 32 and 64 channels of these.
+TEST(OnednnConvolutionNet, DoesNotComputeMuchPadding) {
+  SmallNet net(convolution("num_output: 50 kernel_size: 5"), {{"x", {4, 20, 12, 12}}},
+               {.backend = "onednn"});
+  const auto padding = [&](const char* blob) {
+    const Buffer& data = net.blob(blob).data();
+    return static_cast<double>(data.bytes(data.preferred())) / static_cast<double>(data.bytes(0));
+  };
+  EXPECT_LT(padding("x") * padding("y"), 1.5);
+}
+
 // oneDNN's own choice has another, to which gradients would be reordered and back.
 TEST(OnednnConvolutionNet, GradientsWithAStrideStayInTheLayoutOfTheImages) {
   const std::string before =

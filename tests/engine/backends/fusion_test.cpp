@@ -76,6 +76,12 @@ TEST(Fusion, SumsRunWithTheConvolutionBeforeThemInInference) {
   EXPECT_THAT(
       make(false, std::vector<std::string>{}, TEST)->plan_text(),
       ContainsRegex("\nd .Convolution.[^\n]*[+]sum[+]ReLU [^\n]* [+] m [+] t [+] e [+] q\n"));
+  const auto net = make(false, std::vector<std::string>{}, TEST);
+  const auto oracle = make(true, std::nullopt, TEST);
+  net->forward();
+  oracle->forward();
+  expect_near(SmallNet::values(net->blob("l").data()), SmallNet::values(oracle->blob("l").data()),
+              "loss");
   for (const std::string observed : {"d", "m", "t", "e"}) {
     const std::string plan = make(false, std::vector<std::string>{observed}, TEST)->plan_text();
     EXPECT_THAT(plan, Not(ContainsRegex("\nd .Convolution.[^\n]*[+] q\n"))) << observed;

@@ -1,5 +1,7 @@
 #include "backends/cpu/precision.h"
 
+#include <gmock/gmock.h>
+
 #include "core/bf16.h"
 #include "engine/backends/small_net.h"
 
@@ -99,8 +101,18 @@ TEST_F(Bf16Backend, AConvolutionOfOneChannelHasAFastGradient) {
                            {{"x", {4, 1, 12, 12}}}, {"y"}, options());
 }
 
+TEST_F(Bf16Backend, NormalisationOfFewChannelsHasAFastKernel) {
+  // The convolution has no blocks of channels, for which oneDNN's only kernel is a loop.
+  const std::string net =
+      convolution("c", "num_output: 20 kernel_size: 3 bias_term: false") + named("BatchNorm", "");
+  SmallNet::Options with = options();
+  with.backend = "onednn";
+  EXPECT_THAT(SmallNet(net, {{"x", {4, 20, 12, 12}}}, with).implementation(1).details(),
+              ::testing::StartsWith("bnorm_jit"));
+  expect_equal_to_portable(net, {{"x", {4, 20, 12, 12}}}, {"y"}, options());
+}
+
 TEST_F(Bf16Backend, WindowsOfOnePixelOverManyHaveTheSameGradient) {
-  // Another kernel than oneDNN's first choice.
   expect_equal_to_portable(convolution("y", "num_output: 32 kernel_size: 1"),
                            {{"x", {2, 16, 28, 28}}}, {"y"}, options());
 }

@@ -5,21 +5,13 @@
 #include <unistd.h>
 
 #include "core/buffer.h"
+#include "support/error_of.h"
 
 namespace caffe {
 namespace {
 
+using testing::error_of;
 using ::testing::HasSubstr;
-
-template <typename Call>
-std::string error_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.message();
-  }
-  return "no error";
-}
 
 int64_t installed() {
   return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);

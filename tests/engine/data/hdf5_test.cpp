@@ -5,21 +5,14 @@
 
 #include <filesystem>
 
+#include "support/error_of.h"
 #include "support/npz.h"
 #include "support/scratch.h"
 
 namespace caffe {
 namespace {
 
-template <typename Work>
-std::string error_of(Work work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.message();
-  }
-  return "";
-}
+using testing::error_of;
 
 // tests/golden/data/h5_*.h5 were written by h5py, hdf5data.npz by Caffe reading them.
 TEST(Hdf5File, ReadsWhatOthersWrote) {

@@ -5,6 +5,7 @@
 #include <zlib.h>
 
 #include "core/error.h"
+#include "support/error_of.h"
 #include "support/scratch.h"
 
 namespace caffe {
@@ -17,12 +18,7 @@ const std::string kImages(
 const std::string kLabels("\0\0\x08\x01\0\0\0\x02\x07\x09", 10);
 
 std::string error_of(const std::string& path) {
-  try {
-    read_idx_images(path);
-  } catch (const Error& error) {
-    return error.message();
-  }
-  return "";
+  return testing::error_of([&] { read_idx_images(path); });
 }
 
 TEST(Idx, ReadsImagesAndLabels) {

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "data/record_source.h"
 #include "data/record_writer.h"
+#include "support/error_of.h"
 #include "support/scratch.h"
 
 namespace caffe {
@@ -69,13 +70,8 @@ TEST(LevelDbWriter, RoundTrip) {
 
 TEST(LevelDbSource, ErrorsNameTheFolder) {
   const testing::Scratch scratch;
-  const auto error_of = [](const std::string& path) -> std::string {
-    try {
-      open_records("LEVELDB", path);
-    } catch (const Error& error) {
-      return error.message();
-    }
-    return "";
+  const auto error_of = [](const std::string& path) {
+    return testing::error_of([&] { open_records("LEVELDB", path); });
   };
   EXPECT_THAT(error_of(scratch.path("absent")),
               ::testing::HasSubstr("absent: there is no such folder"));

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "data/record_source.h"
 #include "data/record_writer.h"
+#include "support/error_of.h"
 #include "support/scratch.h"
 
 namespace caffe {
@@ -88,12 +89,7 @@ void expect_equal(const RecordSource& source, const Records& records) {
 }
 
 std::string error_of(const std::string& path) {
-  try {
-    open_records("LMDB", path);
-  } catch (const Error& error) {
-    return error.message();
-  }
-  return "";
+  return testing::error_of([&] { open_records("LMDB", path); });
 }
 
 TEST(LmdbSource, ReadsWhatLiblmdbWrote) {

@@ -7,6 +7,7 @@
 
 #include "data/datum.h"
 #include "data/record_source.h"
+#include "support/error_of.h"
 #include "support/scratch.h"
 
 namespace caffe::testing {
@@ -20,12 +21,7 @@ std::string library(const std::string& name) {
 }
 
 std::string error_of(const std::string& format, const std::string& path, int64_t index = 0) {
-  try {
-    open_records(format, path)->read(index);
-    return "";
-  } catch (const Error& error) {
-    return error.message();
-  }
+  return testing::error_of([&] { open_records(format, path)->read(index); });
 }
 
 void write(const std::string& path, const std::string& bytes) {

@@ -6,7 +6,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "core/error.h"
+#include "support/error_of.h"
 #include "support/rows.h"
 #include "support/scratch.h"
 
@@ -14,16 +14,6 @@ namespace caffe::testing {
 namespace {
 
 using ::testing::HasSubstr;
-
-template <typename Work>
-std::string message_of(Work work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.message();
-  }
-  return "no error";
-}
 
 std::string bytes_of(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -44,7 +34,7 @@ TEST(RowFile, GivesRowsInTheirOrderWhateverTheOrderOfWriting) {
   writer.append("");
   writer.append(row_bytes(3, "a", std::string(100000, 'x')));
   EXPECT_EQ(writer.finish(), 3);
-  EXPECT_THAT(message_of([&] { writer.append(row_bytes(1, "a", "b")); }), HasSubstr("finished"));
+  EXPECT_THAT(error_of([&] { writer.append(row_bytes(1, "a", "b")); }), HasSubstr("finished"));
 
   const auto rows = open_row_file(path);
   ASSERT_EQ(rows->size(), 3);
@@ -59,7 +49,7 @@ TEST(RowFile, TakesWholeRowsOnly) {
   const Scratch scratch;
   RowFileWriter writer(scratch.path("a.rows"), "a");
   const std::string row = row_bytes(0, "key", "value");
-  EXPECT_THAT(message_of([&] { writer.append(row + row.substr(0, 20)); }),
+  EXPECT_THAT(error_of([&] { writer.append(row + row.substr(0, 20)); }),
               HasSubstr("44 bytes are no whole rows"));
   writer.append(row);
   EXPECT_EQ(writer.finish(), 1);
@@ -77,24 +67,24 @@ TEST(RowFile, DamagedFilesAreErrors) {
   read_all();
   for (size_t size = 1; size < good.size(); ++size) {
     write_bytes(path, good.substr(0, size));
-    EXPECT_THAT(message_of(read_all), HasSubstr("damaged file of rows")) << size;
+    EXPECT_THAT(error_of(read_all), HasSubstr("damaged file of rows")) << size;
   }
   for (size_t at = 0; at < good.size(); ++at) {  // no change may lead outside of the file
     std::string bad = good;
     bad[at] = static_cast<char>(0xff);
     write_bytes(path, bad);
-    message_of(read_all);
+    error_of(read_all);
   }
   // An index right behind the name: there is no room for the row that it names.
   const std::string magic = good.substr(0, 8);
   std::string no_rows = magic;
   for (const uint32_t word : {0u, 0u, 256u, 1u, 0u, 12u, 0u}) put_u32(no_rows, word);
   write_bytes(path, no_rows + magic);
-  EXPECT_THAT(message_of(read_all), HasSubstr("row 0 lies at offset"));
-  EXPECT_THAT(message_of([&] { open_row_file(scratch.path("none")); }), HasSubstr("cannot open"));
+  EXPECT_THAT(error_of(read_all), HasSubstr("row 0 lies at offset"));
+  EXPECT_THAT(error_of([&] { open_row_file(scratch.path("none")); }), HasSubstr("cannot open"));
   RowFileWriter(path, "").finish();
-  EXPECT_THAT(message_of(read_all), HasSubstr("it has no rows"));
-  EXPECT_THAT(message_of([&] { RowFileWriter(scratch.path("no/folder"), ""); }),
+  EXPECT_THAT(error_of(read_all), HasSubstr("it has no rows"));
+  EXPECT_THAT(error_of([&] { RowFileWriter(scratch.path("no/folder"), ""); }),
               HasSubstr("cannot create"));
 }
 
@@ -105,10 +95,10 @@ TEST(RowField, AreFoundByTheirNumber) {
   EXPECT_EQ(pixels.channels, 3);
   EXPECT_EQ(pixels.bytes, "abcdef");
   EXPECT_EQ(row_field(value, 2).width, 5);
-  EXPECT_THAT(message_of([&] { row_field(value, 3); }),
+  EXPECT_THAT(error_of([&] { row_field(value, 3); }),
               HasSubstr("has 3 fields, expected at least 4"));
-  EXPECT_THAT(message_of([&] { row_field(value.substr(0, 30), 1); }), HasSubstr("damaged"));
-  EXPECT_THAT(message_of([&] { row_field(field(9, 0, 0, 0, ""), 0); }), HasSubstr("damaged"));
+  EXPECT_THAT(error_of([&] { row_field(value.substr(0, 30), 1); }), HasSubstr("damaged"));
+  EXPECT_THAT(error_of([&] { row_field(field(9, 0, 0, 0, ""), 0); }), HasSubstr("damaged"));
 }
 
 }  // namespace

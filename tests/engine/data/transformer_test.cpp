@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "data/image_encode.h"
+#include "support/error_of.h"
 #include "support/scratch.h"
 
 namespace caffe {
@@ -242,13 +243,8 @@ TEST(Transformer, RefusesContentThatContradictsItself) {
 }
 
 TEST(Transformer, RefusesContradictingSettings) {
-  const auto error_of = [](const TransformationParameter& param) -> std::string {
-    try {
-      const Transformer transformer(param, TEST, 1, "data");
-    } catch (const Error& error) {
-      return error.message();
-    }
-    return "";
+  const auto error_of = [](const TransformationParameter& param) {
+    return testing::error_of([&] { const Transformer transformer(param, TEST, 1, "data"); });
   };
   TransformationParameter param;
   param.set_force_color(true);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "layers/layer.h"
+#include "support/error_of.h"
 
 namespace caffe::testing {
 
@@ -92,17 +93,6 @@ std::vector<T> data_of(const Blob& blob) {
 template <typename T>
 std::vector<T> diff_of(const Blob& blob) {
   return std::vector<T>(blob.diff_as<T>(), blob.diff_as<T>() + blob.count());
-}
-
-// The message of the Error that `work` throws; empty if it throws none.
-template <typename Work>
-std::string error_of(Work&& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.message();
-  }
-  return "";
 }
 
 }  // namespace caffe::testing

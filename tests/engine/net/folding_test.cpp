@@ -128,6 +128,31 @@ TEST(Folding, LeavesObservedBlobsAlone) {
   EXPECT_THAT(make_net(text, true, TEST, {"b"})->plan_text(), HasSubstr(" bn folded"));
 }
 
+// A Scale whose factors come from a second bottom is a layer of its own, as what goes along with a
+// layer knows only parameters.
+TEST(Folding, LeavesAScaleOfTwoBottomsAlone) {
+  const std::string factors =
+      "layer { name: 'f' type: 'Input' top: 'f' input_param { shape { dim: 8 } } } ";
+  const std::string norm = "layer { name: 'bn' type: 'BatchNorm' bottom: 'a' top: 'b' } ";
+  const std::string pooled =
+      "layer { name: 'p' type: 'Pooling' bottom: 'a' top: 'p' pooling_param { kernel_size: 2 } } "
+      "layer { name: 'bn' type: 'BatchNorm' bottom: 'p' top: 'b' } ";
+  for (const std::string& before : {norm, pooled}) {
+    for (const char* bias : {"false", "true"}) {
+      const std::string text = kInput + factors + convolution("") + before +
+                               "layer { name: 's' type: 'Scale' bottom: 'b' bottom: 'f' top: 's' "
+                               "scale_param { bias_term: " +
+                               bias + " bias_filler { type: 'gaussian' } } } ";
+      const auto net = make_net(text, true), whole = make_net(text, false);
+      for (Net* each : {net.get(), whole.get()}) {
+        randomise(*each, 1);
+        randomise(each->blob("f"), 5);
+      }
+      expect_near(output(*net), output(*whole));
+    }
+  }
+}
+
 TEST(Folding, IsNotDoneWhereTheStatisticsAreThoseOfTheBatchOrMoreIsRead) {
   const std::string text = kInput + convolution("") + after("a", "b", "c");
   EXPECT_THAT(make_net(text, true, TRAIN)->plan_text(), Not(HasSubstr("folded")));

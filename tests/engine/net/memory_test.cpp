@@ -5,14 +5,16 @@
 
 #include <cmath>
 #include <cstdlib>
-#include <functional>
 
+#include "backends/cpu/precision.h"
 #include "io/prototxt.h"
 #include "net/net.h"
+#include "support/error_of.h"
 
 namespace caffe {
 namespace {
 
+using testing::error_of;
 using ::testing::HasSubstr;
 
 // A step that touches what it is told to, and then does as it is told.
@@ -127,6 +129,19 @@ TEST_F(MemoryPlanTest, AnHeirTakesThePlaceOfWhatItComesFrom) {
   EXPECT_EQ(get(b_), 5);
 }
 
+// As a convolution does with a sum's other term, and then once more for what it writes itself.
+TEST_F(MemoryPlanTest, AnHeirMayBeWrittenTwice) {
+  const BufferUse heir{&b_, 0, Access::kWrite, &a_, 0};
+  const auto bytes = [&](BufferUse later) {
+    const auto steps = steps_of({{{write(a_), write(c_)}, {}},
+                                 {{read(a_), heir, read(c_), write(b_)}, {}},
+                                 {{read(b_), later}, {}}});
+    return MemoryPlan(steps, {}, false, std::make_shared<Arena>()).bytes();
+  };
+  EXPECT_EQ(bytes(read(b_)), 2 * kBytes);
+  EXPECT_EQ(bytes(read(a_)), 3 * kBytes);
+}
+
 // Of several that it comes from, all of which are read as the heir is written.
 TEST_F(MemoryPlanTest, AnHeirTakesThePlaceOfOneOnly) {
   const BufferUse a{&a_, 0, Access::kUpdate}, b{&b_, 0, Access::kUpdate};
@@ -236,14 +251,6 @@ class PlannedNetTest : public ::testing::Test {
   static size_t number_after(const std::string& words, const std::string& text) {
     return std::stoul(text.substr(text.find(words) + words.size()));
   }
-  static std::string error_of(const std::function<void()>& work) {
-    try {
-      work();
-    } catch (const Error& error) {
-      return error.message();
-    }
-    return "";
-  }
   static void expect_equal_gradients(const Net& net, const Net& oracle) {
     for (size_t i = 0; i < net.parameters().size(); ++i) {
       const Blob &actual = *net.parameters()[i].blob, &expected = *oracle.parameters()[i].blob;
@@ -320,8 +327,8 @@ TEST_F(PlannedNetTest, MayShareMemoryWithANetThatRunsInTurn) {
   EXPECT_THAT(error_of([&] { net->backward(); }), HasSubstr("nothing to go back from"));
 }
 
-// Sums that a convolution takes along, of: what others have read before; what is read later, too;
-// the convolution's own bottom; the net's input; and one that is an output.
+// Sums that a convolution takes along, of: what others have read before; what it reads itself; the
+// net's input; what is read later, too, under another shape; and, in place, what nobody reads.
 const char* const kResidual = R"(
   layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 16 dim: 9 dim: 9 } } }
   layer { name: "a" type: "Convolution" bottom: "x" top: "a"
@@ -331,6 +338,9 @@ const char* const kResidual = R"(
   layer { name: "r" type: "ReLU" bottom: "b" top: "b" }
   layer { name: "c" type: "Convolution" bottom: "b" top: "c"
     convolution_param { num_output: 16 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+  layer { name: "n" type: "BatchNorm" bottom: "c" top: "c" }
+  layer { name: "s" type: "Scale" bottom: "c" top: "c"
+    scale_param { bias_term: true filler { value: 2 } bias_filler { value: 0.5 } } }
   layer { name: "d" type: "Eltwise" bottom: "a" bottom: "c" top: "d" }
   layer { name: "q" type: "ReLU" bottom: "d" top: "d" }
   layer { name: "e" type: "Convolution" bottom: "d" top: "e"
@@ -341,37 +351,106 @@ const char* const kResidual = R"(
   layer { name: "h" type: "Eltwise" bottom: "g" bottom: "x" top: "h" }
   layer { name: "i" type: "Convolution" bottom: "h" top: "i"
     convolution_param { num_output: 16 kernel_size: 1 weight_filler { type: "xavier" } } }
-  layer { name: "j" type: "Eltwise" bottom: "f" bottom: "i" top: "j" }
-  layer { name: "k" type: "Convolution" bottom: "j" top: "k"
+  layer { name: "j" type: "Eltwise" bottom: "i" bottom: "f" top: "i" }
+  MORE
+)";
+const char* const kReadLater = R"(
+  layer { name: "v" type: "Flatten" bottom: "i" top: "v" }
+  layer { name: "k" type: "Convolution" bottom: "i" top: "k"
     convolution_param { num_output: 16 kernel_size: 1 weight_filler { type: "xavier" } } }
-  layer { name: "l" type: "Eltwise" bottom: "f" bottom: "k" top: "l" }
+  layer { name: "l" type: "Eltwise" bottom: "i" bottom: "k" top: "l" }
+  layer { name: "w" type: "Flatten" bottom: "l" top: "w" }
+  layer { name: "m" type: "Eltwise" bottom: "v" bottom: "w" top: "m" }
 )";
 
-TEST_F(PlannedNetTest, AddsWhereTheTermLiesOrToACopy) {
-  const auto run = [](bool portable) {
+class ResidualNetTest : public PlannedNetTest {
+ protected:
+  static std::unique_ptr<Net> make(const std::string& more, bool portable,
+                                   Precision precision = Precision::kF32) {
     NetOptions options;
     options.forward_only = true;
     options.portable_only = portable;
+    options.precision = precision;
     if (!portable) options.observed.emplace();
-    auto net = std::make_unique<Net>(parse_net(kResidual, "memory_test.prototxt"), options);
-    float* x = net->blob("x").overwrite_data<float>();
-    for (int i = 0; i < net->blob("x").count(); ++i) x[i] = static_cast<float>(i % 17 - 8) / 4;
-    net->forward();
-    net->forward();  // an input stays what it was
-    return net;
-  };
-  const auto net = run(false), oracle = run(true);
-  const std::string plan = net->plan_text();
-  size_t sums = 0;
-  for (size_t at = plan.find("+sum"); at != plan.npos; at = plan.find("+sum", at + 1)) ++sums;
-  EXPECT_EQ(sums, 5);
-  // Four images at most: what is added lies where the sum does.
-  constexpr size_t kImage = 2 * 16 * 9 * 9 * sizeof(float);
-  EXPECT_LE(number_after("memory shared by the steps: ", plan), 4 * kImage + 4 * 64);
-  const float *actual = net->blob("l").data_as<float>(),
-              *expected = oracle->blob("l").data_as<float>();
-  for (int64_t i = 0; i < net->blob("l").count(); ++i)
-    ASSERT_NEAR(actual[i], expected[i], 1e-5 * (1 + std::abs(expected[i]))) << i;
+    std::string text = kResidual;
+    text.replace(text.find("MORE"), 4, more);
+    return std::make_unique<Net>(parse_net(text, "memory_test.prototxt"), options);
+  }
+  static void fill(Net& net) {
+    Blob& x = net.blob("x");
+    float* numbers = x.overwrite_data<float>();
+    for (int i = 0; i < x.count(); ++i) numbers[i] = static_cast<float>(i % 17 - 8) / 4;
+  }
+  static std::vector<float> output(const Net& net) {
+    const Blob& blob = *net.blobs()[static_cast<size_t>(net.output_blobs()[0])];
+    return std::vector<float>(blob.data_as<float>(), blob.data_as<float>() + blob.count());
+  }
+  static void expect_near(const Net& net, const Net& oracle, float tolerance = 1e-5F) {
+    const std::vector<float> actual = output(net), expected = output(oracle);
+    float largest = 0;
+    for (const float value : expected) largest = std::max(largest, std::abs(value));
+    ASSERT_GT(largest, 0);
+    for (size_t i = 0; i < expected.size(); ++i)
+      ASSERT_NEAR(actual[i], expected[i], tolerance * largest) << i;
+  }
+  static size_t sums(const Net& net) {
+    const std::string plan = net.plan_text();
+    size_t count = 0;
+    for (size_t at = plan.find("+sum"); at != plan.npos; at = plan.find("+sum", at + 1)) ++count;
+    return count;
+  }
+};
+
+TEST_F(ResidualNetTest, AddsWhereTheTermLiesOrToACopy) {
+  for (const std::string more : {"", kReadLater}) {
+    const auto net = make(more, false), oracle = make(more, true);
+    EXPECT_EQ(sums(*net), more.empty() ? 4u : 5u);
+    for (Net* each : {net.get(), oracle.get()}) fill(*each);
+    for (const int64_t batch : {2, 2, 3}) {  // twice: an input stays what it was
+      for (Net* each : {net.get(), oracle.get()}) {
+        if (each->blob("x").shape()[0] != batch) {
+          each->blob("x").reshape({batch, 16, 9, 9});
+          each->reshape();
+          fill(*each);
+        }
+        each->forward();
+      }
+      expect_near(*net, *oracle);
+    }
+  }
+}
+
+// Two images at a time: the sum and what the convolution reads.
+TEST_F(ResidualNetTest, TakesNoMemoryForSums) {
+  constexpr size_t kImages = 2 * 16 * 9 * 9 * sizeof(float);
+  const std::string plan = make("", false)->plan_text();
+  EXPECT_LE(number_after("memory shared by the steps: ", plan), 2 * (kImages + 64));
+}
+
+TEST_F(ResidualNetTest, RunsInParts) {
+  const auto oracle = make(kReadLater, true);
+  fill(*oracle);
+  oracle->forward();
+  const int last = oracle->layer_count() - 1;
+  for (int cut = 1; cut <= last; ++cut) {
+    SCOPED_TRACE(cut);
+    const auto net = make(kReadLater, false);
+    fill(*net);
+    net->forward(0, cut - 1);
+    net->forward(cut, last);
+    expect_near(*net, *oracle);
+  }
+}
+
+TEST_F(ResidualNetTest, RoundsInBf16) {
+  if (!supports(Precision::kBF16)) GTEST_SKIP() << "this processor does not compute in bf16";
+  const auto net = make(kReadLater, false, Precision::kBF16), oracle = make(kReadLater, true);
+  EXPECT_EQ(sums(*net), 5u);
+  for (Net* each : {net.get(), oracle.get()}) {
+    fill(*each);
+    each->forward();
+  }
+  expect_near(*net, *oracle, 0.02F);
 }
 
 // Steps that run twice give the same bits, and count once in the running statistics.
@@ -424,6 +503,15 @@ TEST_F(PlannedNetTest, RefusesALimitThatItCannotKeep) {
   NetOptions all;
   all.memory_limit = 1 << 30;
   EXPECT_THAT(error_of([&] { make(all); }), HasSubstr("because it keeps all blobs"));
+}
+
+// What a step writes itself, and then once more, it does not change.
+TEST_F(MemoryPlanTest, IsCutBeforeAStepThatWritesTwice) {
+  const auto steps = steps_of({{{write(a_)}, {}},
+                               {{read(a_), write(b_)}, {}},
+                               {{read(a_), write(c_), read(b_), write(c_)}, {}},
+                               {{read(c_), write(d_)}, {read(c_)}}});
+  EXPECT_EQ(Segments(steps, {}, {false, true, true, true}).most(), 4u);
 }
 
 TEST_F(MemoryPlanTest, IsCutWhereNothingIsChangedLater) {

@@ -7,26 +7,19 @@
 
 #include "io/prototxt.h"
 #include "io/snapshot.h"
+#include "support/error_of.h"
 #include "support/json.h"
 #include "support/scratch.h"
 
 namespace caffe {
 namespace {
 
+using testing::error_of;
 using testing::JsonValue;
 using testing::member;
 
 std::unique_ptr<Net> make_net(const std::string& text, NetOptions options = {}) {
   return std::make_unique<Net>(parse_net(text, "test.prototxt"), options);
-}
-
-std::string error_of(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.message();
-  }
-  return "";
 }
 
 void fill(Blob& blob, float start, float step) {

@@ -5,25 +5,18 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <set>
 
 #include "io/files.h"
 #include "io/prototxt.h"
 #include "io/snapshot.h"
+#include "support/error_of.h"
 #include "support/scratch.h"
 
 namespace caffe {
 namespace {
 
-std::string error_of(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.message();
-  }
-  return "";
-}
+using testing::error_of;
 
 // A small smooth net on the real digits of tests/golden/e2e_digits.
 class SolverTest : public ::testing::Test {

@@ -96,14 +96,14 @@ std::optional<Activation> activation_of(const LayerParameter& param) {
 std::optional<Activation> fused_activation(const Operation& operation) {
   if (operation.fused.empty()) return std::nullopt;
   const LayerParameter& follower = operation.fused.back()->param();
-  const auto is_callers = [](const std::string& type) {
+  const auto belongs_to_caller = [](const std::string& type) {
     return type == "BatchNorm" || type == "Scale" || type == "Eltwise";
   };
   for (size_t i = 0; i + 1 < operation.fused.size(); ++i) {
-    if (!is_callers(operation.fused[i]->type())) throw Refusal{"fuses one activation only"};
+    if (!belongs_to_caller(operation.fused[i]->type())) throw Refusal{"fuses one activation only"};
   }
   if (operation.top.size() != 1) throw Refusal{"fuses only where there is one top"};
-  if (is_callers(follower.type())) return std::nullopt;
+  if (belongs_to_caller(follower.type())) return std::nullopt;
   const std::optional<Activation> activation = activation_of(follower);
   if (!activation) throw Refusal{"fuses activations only, not this " + follower.type()};
   if (operation.backward && !(activation->from_output && activation->gradient != undef))

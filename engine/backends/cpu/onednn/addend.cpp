@@ -8,16 +8,15 @@
 namespace caffe::onednn {
 
 std::optional<Addend> Addend::find(const Operation& operation) {
-  if (operation.joined.empty()) return std::nullopt;
+  const auto sum = std::find_if(operation.fused.begin(), operation.fused.end(),
+                                [](const Layer* layer) { return layer->type() == "Eltwise"; });
+  if (sum == operation.fused.end()) return std::nullopt;
   if (operation.joined.size() != 1) throw Refusal{"fuses sums of two only"};
-  for (const Layer* layer : operation.fused) {
-    if (layer->type() != "Eltwise") continue;
-    const EltwiseParameter& param = layer->param().eltwise_param();
-    const bool plain = std::all_of(param.coeff().begin(), param.coeff().end(),
-                                   [](float factor) { return factor == 1; });
-    if (param.operation() != EltwiseParameter::SUM || !plain)
-      throw Refusal{"fuses an Eltwise only where it is a sum without coefficients"};
-  }
+  const EltwiseParameter& param = (*sum)->param().eltwise_param();
+  const bool plain = std::all_of(param.coeff().begin(), param.coeff().end(),
+                                 [](float factor) { return factor == 1; });
+  if (param.operation() != EltwiseParameter::SUM || !plain)
+    throw Refusal{"fuses an Eltwise only where it is a sum without coefficients"};
   return Addend(operation.joined[0]);
 }
 
@@ -25,8 +24,9 @@ void Addend::bind(const Operation& operation, const Desc& destination) {
   from_.emplace(blob_->data(), destination);
   to_.emplace(operation.top[0]->data(), destination);
   bytes_ = destination.get_size();
+  in_place_ = &from_->buffer() == &to_->buffer();
   // What the primitive reads while it writes cannot be overwritten.
-  inherits_ = &from_->buffer() != &operation.bottom[0]->data();
+  inherits_ = !in_place_ && &from_->buffer() != &operation.bottom[0]->data();
 }
 
 void Addend::place() const {
@@ -42,6 +42,7 @@ void Addend::place() const {
 }
 
 BufferUses Addend::uses() const {
+  if (in_place_) return {to_->use(Access::kUpdate)};
   return {from_->use(Access::kRead),
           inherits_ ? to_->write_instead_of(*from_) : to_->use(Access::kWrite)};
 }

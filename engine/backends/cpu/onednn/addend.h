@@ -16,9 +16,10 @@ class Addend {
   // None if the operation takes no Eltwise along; refuses one that is not a plain sum of two.
   static std::optional<Addend> find(const Operation& operation);
 
-  // The primitive's first bottom and top, and the format that it writes.
+  // Binds to the operation's top, in the format that the primitive writes. It reads bottom 0.
   void bind(const Operation& operation, const Desc& destination);
-  // Before the primitive, which updates its destination.
+  // Brings the addend to the destination; to be called before each run of the primitive, which is
+  // bound to the destination as if it overwrote that.
   void place() const;
   BufferUses uses() const;
 
@@ -28,7 +29,8 @@ class Addend {
   Blob* blob_;
   std::optional<Array> from_, to_;
   size_t bytes_ = 0;
-  bool inherits_ = false;  // the destination may lie where the addend does
+  bool in_place_ = false;  // the addend is the destination
+  bool inherits_ = false;  // the destination may get the addend's memory
 };
 
 }  // namespace caffe::onednn

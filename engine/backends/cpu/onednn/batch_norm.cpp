@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
+#include <string_view>
 
 #include "backends/cpu/onednn/array.h"
 #include "backends/cpu/onednn/primitive.h"
@@ -32,7 +33,7 @@ class BatchNorm : public DnnlImplementation {
         channels_(operation.bottom[0]->shape()[1]),
         source_(operation.bottom[0]->data(), format_),
         destination_(operation.top[0]->data(), format_),
-        forward_pd_(describe_forward(operation)),
+        forward_pd_(describe_forward(operation, format_)),
         forward_(forward_pd_) {
     if (is_reference(forward_pd_)) throw Refusal{"oneDNN has no fast kernel for this shape"};
     details_ = describe(forward_pd_, format_, format_);
@@ -100,7 +101,18 @@ class BatchNorm : public DnnlImplementation {
     if (chain_.scale) require_channel_scale(*chain_.scale, shape);
     if (chain_.scale && operation.backward && !propagates_down(operation, 0))
       throw Refusal{"the gradient stops here"};
-    return planned_format(bottom.data(), dims_of(shape));
+    const Desc planned = planned_format(bottom.data(), dims_of(shape));
+    return is_slow(operation, planned) ? Desc(planned.get_dims(), planned.get_data_type(),
+                                              dnnl::memory::format_tag::nChw16c)
+                                       : planned;
+  }
+
+  // In bf16, with pixels as the outer axes and channels that fill no whole vectors, oneDNN has only
+  // a loop that takes 30 times as long as its kernel for blocks of channels.
+  bool is_slow(const Operation& operation, const Desc& format) const {
+    const bool images = format.get_data_type() == NumberType::bf16 && format.get_dims().size() == 4;
+    return images && std::string_view(describe_forward(operation, format).impl_info_str())
+                         .starts_with("nspc_bnorm");
   }
 
   Flags flags() const {
@@ -112,12 +124,12 @@ class BatchNorm : public DnnlImplementation {
     return flags;
   }
 
-  Forward describe_forward(const Operation& operation) const {
+  Forward describe_forward(const Operation& operation, const Desc& format) const {
     const bool gives_statistics = operation.backward || !global_;
     return Forward(
         cpu_engine(),
         gives_statistics ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference,
-        format_, format_, layer_.param().batch_norm_param().eps(), flags(), strict_attributes());
+        format, format, layer_.param().batch_norm_param().eps(), flags(), strict_attributes());
   }
 
   void bind_forward() {

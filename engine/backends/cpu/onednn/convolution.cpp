@@ -1,12 +1,11 @@
 #include <algorithm>
 #include <cmath>
-#include <functional>
-#include <numeric>
 #include <optional>
 #include <string_view>
 
 #include "backends/cpu/onednn/activation.h"
 #include "backends/cpu/onednn/addend.h"
+#include "backends/cpu/onednn/convolution_kernels.h"
 #include "backends/cpu/onednn/statistics.h"
 #include "backends/cpu/onednn/trial.h"
 #include "layers/convolution_window.h"
@@ -78,54 +77,6 @@ Formats formats_of(const Operation& operation, bool adjoint) {
       throw Refusal{"cannot work in place"};
   }
   return formats;
-}
-
-std::string_view kernel(const dnnl::primitive_desc_base& description) {
-  return description.impl_info_str();
-}
-
-// Where only AVX2 is there, oneDNN prefers kernels made of small products of matrices ("brg...").
-// For windows of 3 over many channels they are the fastest; for single pixels, few channels and
-// larger windows the kernels that come after them, in the same formats, are up to 1.5 times as
-// fast.
-bool is_slow(std::string_view kernel, const Window& window, int64_t channels) {
-  const auto small = [](int64_t extent) { return extent == 2 || extent == 3; };
-  const bool best =
-      channels >= 16 && std::any_of(window.kernel.begin(), window.kernel.end(), small);
-  return !best && kernel.starts_with("brg") && kernel.find("avx2") != kernel.npos;
-}
-
-// For windows of one pixel, oneDNN prefers a kernel made for them. For their weights' gradient in
-// bf16 the general one is 1.1 to 1.3 times as fast where images have many pixels.
-bool is_slow_gradient(std::string_view kernel, const Window& window, int64_t pixels) {
-  const auto is_one = [](int64_t extent) { return extent == 1; };
-  return kernel.starts_with("jit_bf16_1x1") && pixels >= 28 * 28 &&
-         std::all_of(window.stride.begin(), window.stride.end(), is_one);
-}
-
-// Goes on to the next of oneDNN's kernels whose name begins so; false if there is none.
-template <typename Description>
-bool advance_to(std::string_view name, Description* description) {
-  while (!kernel(*description).starts_with(name)) {
-    if (!description->next_impl()) return false;
-  }
-  return true;
-}
-
-// The first of `candidates` that runs a direct kernel, else `other`. With a stride, oneDNN computes
-// the gradient of images by small products of matrices, in formats of its own. Direct kernels are
-// as fast, for windows of one pixel 1.3 to 1.5 times as fast, and nothing is reordered for them.
-template <typename Description>
-Description direct_or(const Description& other,
-                      const std::vector<std::function<Description()>>& candidates) {
-  for (const auto& candidate : candidates) {
-    try {
-      const Description description = candidate();
-      if (kernel(description).starts_with("jit")) return description;
-    } catch (const dnnl::error&) {
-    }
-  }
-  return other;
 }
 
 // A BatchNorm with running statistics and a Scale after a convolution that never runs backward: per
@@ -284,10 +235,22 @@ class ConvolutionImplementation : public DnnlImplementation {
   }
 
   Forward fast_forward(NumberType wanted) const {
-    const Forward first = fast(wanted, [&](NumberType type) { return describe_forward(type); });
+    const auto described = [&](const dnnl::primitive_attr& attributes) {
+      return fast(wanted, [&](NumberType type) { return describe_forward(type, attributes); });
+    };
+    const dnnl::primitive_attr all = attributes(addend_.has_value());
+    const Forward first = described(all);
+    if (addend_) require_kernel_of(described(attributes(false)), first);
     return fastest(first, [&] {
-      return describe_forward(first.src_desc(), first.weights_desc(), first.dst_desc());
+      return describe_forward(first.src_desc(), first.weights_desc(), first.dst_desc(), all);
     });
+  }
+
+  // A sum of its own costs less than a slower kernel.
+  static void require_kernel_of(const Forward& without, const Forward& with_sum) {
+    const bool same = kernel(without) == kernel(with_sum) &&
+                      without.src_desc().get_data_type() == with_sum.src_desc().get_data_type();
+    if (!same) throw Refusal{"the kernel for this shape takes no sum along"};
   }
 
   // As `fast`, for a gradient, which oneDNN wants described together with a pass forward.
@@ -295,43 +258,54 @@ class ConvolutionImplementation : public DnnlImplementation {
   auto fast_gradient(const Describe& describe) const {
     const NumberType own = forward_pd_.src_desc().get_data_type();
     return fast(own, [&](NumberType type) {
-      return describe(type == own ? forward_pd_ : describe_forward(type));
+      return describe(type == own ? forward_pd_ : describe_forward(type, attributes(false)));
     });
   }
 
-  Forward describe_forward(const Desc& source, const Desc& weights, const Desc& destination) const {
+  Forward describe_forward(const Desc& source, const Desc& weights, const Desc& destination,
+                           const dnnl::primitive_attr& attributes) const {
     return Forward(cpu_engine(), kind_, kAlgorithm, source, weights, bias_, destination,
-                   window_.stride, window_.dilation, window_.pad, window_.pad, attributes());
+                   window_.stride, window_.dilation, window_.pad, window_.pad, attributes);
   }
 
   // What is done to the result before it is written, in this order.
-  dnnl::primitive_attr attributes() const {
+  dnnl::primitive_attr attributes(bool sums) const {
     dnnl::primitive_attr attributes = strict_attributes();
     dnnl::post_ops after;
     folded_.append_to(&after);
-    if (addend_) after.append_sum();
+    if (sums) after.append_sum();
     if (activation_) append_to(&after, *activation_);
     attributes.set_post_ops(after);
     return attributes;
   }
 
-  Forward describe_forward(NumberType type) const {
+  Forward describe_forward(NumberType type, const dnnl::primitive_attr& attributes) const {
     const Desc weights = any_format(dims_.weights, type);
-    const Forward first = describe_forward(any_format(dims_.source, type), weights,
-                                           any_format(dims_.destination, type));
-    if (!is_slow(kernel(first), window_, channels_per_group())) return first;
+    const Forward free = describe_forward(any_format(dims_.source, type), weights,
+                                          any_format(dims_.destination, type), attributes);
+    const Forward first = without_padding(free, weights, attributes);
+    if (!is_slow_forward(kernel(first), window_, channels_per_group())) return first;
     try {
-      Forward other = describe_forward(first.src_desc(), weights, first.dst_desc());
+      Forward other = describe_forward(first.src_desc(), weights, first.dst_desc(), attributes);
       if (advance_to("jit", &other)) return other;
     } catch (const dnnl::error&) {
     }
     return first;
   }
 
-  // Of an image, per channel.
-  static int64_t pixels(const Desc& images) {
-    const Dims dims = images.get_dims();
-    return std::accumulate(dims.begin() + 2, dims.end(), int64_t{1}, std::multiplies<>());
+  // The same in formats without padding, where `padded` computes much that is of no use.
+  Forward without_padding(const Forward& padded, const Desc& weights,
+                          const dnnl::primitive_attr& attributes) const {
+    const NumberType type = padded.src_desc().get_data_type();
+    const bool first_layer = padded.src_desc() == row_major(dims_.source, type);
+    if (first_layer || !pads_much(padded.src_desc(), padded.dst_desc())) return padded;
+    try {
+      const Forward other = describe_forward(channels_last(dims_.source, type), weights,
+                                             channels_last(dims_.destination, type), attributes);
+      if (kernel(other).starts_with("jit") || kernel(other).starts_with("brg")) return other;
+    } catch (const dnnl::error&) {
+    }
+    return padded;
   }
 
   int64_t channels_per_group() const {
@@ -346,8 +320,7 @@ class ConvolutionImplementation : public DnnlImplementation {
     if (!dims_.bias.empty())
       step.bind(DNNL_ARG_BIAS, bias_, operation.parameter(1).data(), Access::kRead);
     folded_.bind(step);
-    step.bind(DNNL_ARG_DST, forward_pd_.dst_desc(), operation.top[i]->data(),
-              addend_ ? Access::kUpdate : Access::kWrite);
+    step.bind(DNNL_ARG_DST, forward_pd_.dst_desc(), operation.top[i]->data(), Access::kWrite);
   }
 
   void plan_gradients(const Operation& operation) {
@@ -385,7 +358,7 @@ class ConvolutionImplementation : public DnnlImplementation {
          description(any_format(dims_.source, type), any, any_format(dims_.destination, type))});
     const auto again =
         description(first.src_desc(), first.diff_weights_desc(), first.diff_dst_desc());
-    if (is_slow_gradient(kernel(first), window_, pixels(first.diff_dst_desc()))) {
+    if (is_slow_weights_gradient(kernel(first), window_, first.diff_dst_desc())) {
       BackwardWeights other = again();
       if (advance_to("jit_bf16:", &other)) first = other;
     }
@@ -433,7 +406,7 @@ class ConvolutionImplementation : public DnnlImplementation {
     const auto free =
         description(any_format(dims_.source, type), any, any_format(dims_.destination, type));
     auto first = prefer<BackwardData>({same_weights, same_images, free});
-    if (kernel(first).starts_with("brgconv_strided"))
+    if (is_slow_data_gradient(kernel(first)) || first.diff_dst_desc() != destination)
       first = direct_or(first, {same_weights, same_images});
     return fastest(first,
                    description(first.diff_src_desc(), first.weights_desc(), first.diff_dst_desc()));

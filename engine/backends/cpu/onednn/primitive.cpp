@@ -130,6 +130,7 @@ void require_supported(const Operation& operation) {
     }
   };
   inspect(operation.bottom);
+  inspect(operation.joined);
   inspect(operation.top);
 }
 
