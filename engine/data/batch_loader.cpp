@@ -332,8 +332,8 @@ class BatchLoader::Impl {
 };
 
 BatchLoader::BatchLoader(std::shared_ptr<const RecordSource> records,
-                         std::shared_ptr<const Transformer> transformer, BatchSchedule schedule,
-                         const BatchLoaderOptions& options)
+                         const std::shared_ptr<const Transformer>& transformer,
+                         BatchSchedule schedule, const BatchLoaderOptions& options)
     : BatchLoader(datum_samples(std::move(records), transformer), transformer, std::move(schedule),
                   options) {}
 

@@ -58,7 +58,7 @@ class BatchLoader {
               const BatchLoaderOptions& options);
   // Of the Datum records of a store.
   BatchLoader(std::shared_ptr<const RecordSource> records,
-              std::shared_ptr<const Transformer> transformer, BatchSchedule schedule,
+              const std::shared_ptr<const Transformer>& transformer, BatchSchedule schedule,
               const BatchLoaderOptions& options);
   ~BatchLoader();
   BatchLoader(const BatchLoader&) = delete;
