@@ -9,7 +9,10 @@
 namespace caffe {
 
 // The next multiple of `unit`.
-inline size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+template <typename Int>
+constexpr Int round_up(Int count, Int unit) {
+  return (count + unit - 1) / unit * unit;
+}
 
 // Bytes that this process may still take without being killed for it: what the system has free and
 // what the limit of its control group leaves. INT64_MAX where neither is known.

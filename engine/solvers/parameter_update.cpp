@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/log.h"
+#include "core/memory.h"
 #include "kernels/reduce.h"
 
 namespace caffe {
@@ -18,8 +19,6 @@ constexpr int64_t kSmallestBucket = (128 << 10) / sizeof(float);
 // Parameters up to this size are not divided.
 constexpr int64_t kWhole = (4 << 20) / sizeof(float);
 constexpr int64_t kLine = 64 / sizeof(float);  // what vector instructions like to start at
-
-int64_t round_up(int64_t count) { return (count + kLine - 1) / kLine * kLine; }
 
 // Elements of a representation.
 int64_t elements_of(const Buffer& buffer, const LayoutPtr& layout) {
@@ -76,7 +75,7 @@ ParameterUpdate::Learned ParameterUpdate::bind_parameter(size_t index) {
 
 void ParameterUpdate::lay_wire() {
   int64_t total = 1;  // the loss
-  for (const Learned& learned : learned_) total += round_up(learned.elements);
+  for (const Learned& learned : learned_) total += round_up(learned.elements, kLine);
   // The old piece lives until every gradient has moved out of it.
   auto wire = std::make_unique<Storage>(static_cast<size_t>(total) * sizeof(float));
   float* next = static_cast<float*>(wire->data());
@@ -85,7 +84,7 @@ void ParameterUpdate::lay_wire() {
     learned.wire = next;
     Buffer& diff = learned.parameter->blob->diff();
     if (learned.diff_index != 0 || !diff.pinned()) diff.bind(learned.diff_index, next);
-    next += round_up(learned.elements);
+    next += round_up(learned.elements, kLine);
   }
   loss_ = next;
   wire_ = std::move(wire);
@@ -107,7 +106,7 @@ void ParameterUpdate::cut() {
       }
       const int64_t left = learned_[i].elements - offset;
       const bool whole = left <= std::max(kWhole, 2 * target - filled);
-      const int64_t count = whole ? left : round_up(target - filled);
+      const int64_t count = whole ? left : round_up(target - filled, kLine);
       add_segment({i, offset, count});
       offset += count;
       filled += count;

@@ -11,11 +11,6 @@ const std::string kBranches =
     "kernel_size: 3 } }";
 const std::map<std::string, Shape> kInputs = {{"x", {2, 5, 9, 8}}, {"z", {2, 5, 9, 8}}};
 
-std::string sum(const std::string& bottoms, const std::string& top,
-                const std::string& param = "operation: SUM") {
-  return "layer { name: 'e' type: 'Eltwise' " + bottoms + " top: '" + top + "' eltwise_param { " +
-         param + " } }";
-}
 const char* const kTwo = "bottom: 'a' bottom: 'b'";
 std::string relu(const std::string& bottom, const std::string& top) {
   return "layer { name: 'r' type: 'ReLU' bottom: '" + bottom + "' top: '" + top + "' }";

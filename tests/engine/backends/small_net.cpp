@@ -141,6 +141,11 @@ void SmallNet::set_gradient(const std::string& blob, int seed) {
   fill(blobs_.at(blob)->diff(), seed, options_.values == "integers");
 }
 
+std::string sum(const std::string& bottoms, const std::string& top, const std::string& param) {
+  return "layer { name: 'e' type: 'Eltwise' " + bottoms + " top: '" + top + "' eltwise_param { " +
+         param + " } }";
+}
+
 std::string refusal(const std::string& prototxt, const std::map<std::string, Shape>& inputs,
                     SmallNet::Options options) {
   options.backend = "onednn";

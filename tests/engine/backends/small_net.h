@@ -58,6 +58,10 @@ class SmallNet {
   std::vector<std::unique_ptr<Implementation>> implementations_;
 };
 
+// An Eltwise layer "e".
+std::string sum(const std::string& bottoms, const std::string& top,
+                const std::string& param = "operation: SUM");
+
 // The reason that a backend gives for not doing the first layer; empty where it does it.
 std::string refusal(const std::string& prototxt, const std::map<std::string, Shape>& inputs,
                     SmallNet::Options options = {});

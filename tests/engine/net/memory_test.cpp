@@ -227,11 +227,15 @@ class PlannedNetTest : public ::testing::Test {
   PlannedNetTest() { setenv("CAFFE_POISON_MEMORY", "1", 1); }
   ~PlannedNetTest() override { unsetenv("CAFFE_POISON_MEMORY"); }
 
+  static void fill(Net& net) {
+    Blob& x = net.blob("x");
+    float* numbers = x.overwrite_data<float>();
+    for (int i = 0; i < x.count(); ++i) numbers[i] = static_cast<float>(i % 17 - 8) / 4;
+  }
   static std::unique_ptr<Net> make(NetOptions options) {
     options.phase = TRAIN;
     auto net = std::make_unique<Net>(parse_net(kNet, "memory_test.prototxt"), options);
-    float* x = net->blob("x").overwrite_data<float>();
-    for (int i = 0; i < net->blob("x").count(); ++i) x[i] = static_cast<float>(i % 17 - 8) / 4;
+    fill(*net);
     float* label = net->blob("label").overwrite_data<float>();
     for (int i = 0; i < 2; ++i) label[i] = static_cast<float>(i);
     return net;
@@ -375,11 +379,6 @@ class ResidualNetTest : public PlannedNetTest {
     std::string text = kResidual;
     text.replace(text.find("MORE"), 4, more);
     return std::make_unique<Net>(parse_net(text, "memory_test.prototxt"), options);
-  }
-  static void fill(Net& net) {
-    Blob& x = net.blob("x");
-    float* numbers = x.overwrite_data<float>();
-    for (int i = 0; i < x.count(); ++i) numbers[i] = static_cast<float>(i % 17 - 8) / 4;
   }
   static std::vector<float> output(const Net& net) {
     const Blob& blob = *net.blobs()[static_cast<size_t>(net.output_blobs()[0])];

@@ -23,7 +23,7 @@ std::optional<Addend> Addend::find(const Operation& operation) {
 void Addend::bind(const Operation& operation, const Desc& destination) {
   from_.emplace(blob_->data(), destination);
   to_.emplace(operation.top[0]->data(), destination);
-  bytes_ = destination.get_size();
+  bytes_ = static_cast<int64_t>(destination.get_size());
   in_place_ = &from_->buffer() == &to_->buffer();
   // What the primitive reads while it writes cannot be overwritten.
   inherits_ = !in_place_ && &from_->buffer() != &operation.bottom[0]->data();
@@ -33,12 +33,8 @@ void Addend::place() const {
   const std::byte* const from = from_->read<std::byte>();
   std::byte* const to = to_->write<std::byte>();
   if (to == from) return;
-  constexpr int64_t kPiece = 1 << 16;
-  const auto bytes = static_cast<int64_t>(bytes_);
-  for_each_heavy((bytes + kPiece - 1) / kPiece, [=](int64_t i) {
-    const int64_t begin = i * kPiece;
-    std::copy_n(from + begin, std::min(kPiece, bytes - begin), to + begin);
-  });
+  for_each_piece(
+      bytes_, [=](int64_t begin, int64_t end) { std::copy(from + begin, from + end, to + begin); });
 }
 
 BufferUses Addend::uses() const {

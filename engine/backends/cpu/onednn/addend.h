@@ -1,7 +1,6 @@
 #pragma once
 
 #include <optional>
-#include <string>
 
 #include "backends/cpu/onednn/array.h"
 #include "backends/cpu/onednn/primitive.h"
@@ -28,7 +27,7 @@ class Addend {
 
   Blob* blob_;
   std::optional<Array> from_, to_;
-  size_t bytes_ = 0;
+  int64_t bytes_ = 0;
   bool in_place_ = false;  // the addend is the destination
   bool inherits_ = false;  // the destination may get the addend's memory
 };

@@ -110,9 +110,11 @@ class BatchNorm : public DnnlImplementation {
   // In bf16, with pixels as the outer axes and channels that fill no whole vectors, oneDNN has only
   // a loop that takes 30 times as long as its kernel for blocks of channels.
   bool is_slow(const Operation& operation, const Desc& format) const {
-    const bool images = format.get_data_type() == NumberType::bf16 && format.get_dims().size() == 4;
-    return images && std::string_view(describe_forward(operation, format).impl_info_str())
-                         .starts_with("nspc_bnorm");
+    const bool pixels_outermost =
+        format.get_dims().size() == 4 &&
+        format == Desc(format.get_dims(), NumberType::bf16, dnnl::memory::format_tag::nhwc);
+    return pixels_outermost && std::string_view(describe_forward(operation, format).impl_info_str())
+                                   .starts_with("nspc_bnorm");
   }
 
   Flags flags() const {

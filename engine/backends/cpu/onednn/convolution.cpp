@@ -285,12 +285,10 @@ class ConvolutionImplementation : public DnnlImplementation {
                                           any_format(dims_.destination, type), attributes);
     const Forward first = without_padding(free, weights, attributes);
     if (!is_slow_forward(kernel(first), window_, channels_per_group())) return first;
-    try {
-      Forward other = describe_forward(first.src_desc(), weights, first.dst_desc(), attributes);
-      if (advance_to("jit", &other)) return other;
-    } catch (const dnnl::error&) {
-    }
-    return first;
+    return direct_or<Forward>(first, {[&] {
+                                return describe_forward(first.src_desc(), weights, first.dst_desc(),
+                                                        attributes);
+                              }});
   }
 
   // The same in formats without padding, where `padded` computes much that is of no use.
