@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <iostream>
 #include <random>
 #include <utility>
@@ -43,19 +44,19 @@ class BenchExchange : public Exchange {
     group_.broadcast(data, bytes, root);
   }
   uint64_t start_sum(float* values, size_t count) override {
-    if (overlap_) {
-      buckets_.emplace_back(Clock::now(), count);
-      return queue_.push(values, count, wire_);
-    }
-    kept_.emplace_back(values, count);
-    return kept_.size();
+    return start(count, [=, this] { return queue_.push(values, count, wire_); });
+  }
+  uint64_t start_apply(float* values, float* results, size_t count, const Apply& apply) override {
+    return start(count, [=, this, &apply] { return queue_.push(values, results, count, apply); });
+  }
+  Part owned(size_t count, int rank) const override {
+    const auto part = group_.owned(count, rank);
+    return {part.begin, part.count};
   }
   bool done(uint64_t sum) override { return overlap_ ? queue_.done(sum) : carried_out_ >= sum; }
   void wait(uint64_t sum) override {
     if (overlap_) return queue_.wait(sum);
-    for (; carried_out_ < sum; ++carried_out_) {
-      group_.allreduce_sum(kept_[carried_out_].first, kept_[carried_out_].second, wire_);
-    }
+    for (; carried_out_ < sum; ++carried_out_) queue_.wait(kept_[carried_out_]());
   }
   bool rounds() const override { return wire_ != Wire::kFloat32; }
   void abandon(const Error& cause) noexcept override {
@@ -65,11 +66,20 @@ class BenchExchange : public Exchange {
   double seconds() const override { return 0; }
 
  private:
+  uint64_t start(size_t count, std::function<uint64_t()> push) {
+    if (overlap_) {
+      buckets_.emplace_back(Clock::now(), count);
+      return push();
+    }
+    kept_.push_back(std::move(push));
+    return kept_.size();
+  }
+
   Communicator& group_;
   Wire wire_;
   bool overlap_ = true;
   std::vector<std::pair<Clock::time_point, size_t>> buckets_;
-  std::vector<std::pair<float*, size_t>> kept_;
+  std::vector<std::function<uint64_t()>> kept_;
   uint64_t carried_out_ = 0;
   SumQueue queue_;
 };

@@ -173,8 +173,12 @@ CAFFE_C_API int caffe_solver_test_output_names(const caffe_solver* solver, int i
  * seconds of its forward and its backward pass. A fused layer's are those of the layer that it runs
  * with. Free with caffe_outputs_free. */
 CAFFE_C_API int caffe_solver_layer_times(const caffe_solver* solver, caffe_outputs** times);
+/* Workers share updates out, and what an update remembers with them: a rank has all of the state
+ * only after a step before which some rank called this. Not collective; the next step of the caller
+ * obeys it, in its last iteration. A solver that works alone always has its state. */
+CAFFE_C_API int caffe_solver_keep_state(caffe_solver* solver);
 /* Writes the weights to model_path and, unless state_path is NULL, the state, whose learned_net is
- * then `learned_net`. Each file by temporary name and rename. The format follows
+ * then `learned_net`. With several workers a state needs caffe_solver_keep_state. Each file by temporary name and rename. The format follows
  * solver.snapshot_format. */
 CAFFE_C_API int caffe_solver_snapshot(caffe_solver* solver, const char* model_path,
                                       const char* state_path, const char* learned_net);

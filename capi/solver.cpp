@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "capi/caffe_c.h"
@@ -31,6 +32,7 @@ struct caffe_solver {
   std::unique_ptr<caffe::Solver> solver;
   std::vector<caffe::Net::LayerTime> times;  // of all iterations, by layer
   int64_t timed = 0;                         // iterations
+  bool keeps_state = false;                  // after the next step
   caffe_comm* comm = nullptr;
   int rank = 0;
   int world = 1;
@@ -89,6 +91,7 @@ caffe_progress step(caffe_solver& handle, int64_t iterations) {
   for (int64_t i = 0; i < iterations; ++i) {
     CAFFE_REQUIRE_CODE(!handle.cancelled, caffe::ErrorCode::kCancelled,
                        "training was cancelled at iteration ", solver.iter());
+    if (i + 1 == iterations && std::exchange(handle.keeps_state, false)) solver.keep_state();
     const caffe::Solver::StepResult result = solver.train_iteration();
     progress.loss = result.loss;
     progress.learning_rate = result.learning_rate;
@@ -221,6 +224,10 @@ int caffe_solver_layer_times(const caffe_solver* solver, caffe_outputs** times) 
     }
     *times = result.release();
   });
+}
+
+int caffe_solver_keep_state(caffe_solver* solver) {
+  return guarded([&] { given(solver, "solver")->keeps_state = true; });
 }
 
 int caffe_solver_snapshot(caffe_solver* solver, const char* model_path, const char* state_path,

@@ -21,30 +21,28 @@ CAFFE_CLONES void add(float* __restrict__ sum, const float* __restrict__ summand
 
 size_t divide_up(size_t a, size_t b) { return (a + b - 1) / b; }
 
+using Part = Communicator::Part;
+
 // Cuts n floats into one share per rank and each share into pieces. Piece i of the ring's
 // 2 (world - 1) rounds belongs to round i / pieces.
 struct Cut {
-  Cut(float* data, size_t n, int world)
-      : data(data),
-        n(n),
+  Cut(size_t n, int world)
+      : n(n),
         world(world),
         share(divide_up(divide_up(n, world), 16) * 16),
         pieces(std::max<size_t>(1, divide_up(share, kPieceFloats))) {}
 
-  struct Piece {
-    float* begin;
-    size_t size;
-  };
-  // `owner` may be negative or too large: it is taken modulo world.
-  Piece piece(long owner, size_t index) const {
-    const size_t at = static_cast<size_t>((owner % world + world) % world);
-    const size_t first = std::min(n, at * share);
-    const size_t last = std::min(n, first + share);
-    const size_t begin = std::min(last, first + index * kPieceFloats);
-    return {data + begin, std::min(last - begin, kPieceFloats)};
+  // `index` may be negative or too large: it is taken modulo world.
+  Part share_at(long index) const {
+    const size_t begin = std::min(n, static_cast<size_t>((index % world + world) % world) * share);
+    return {begin, std::min(n - begin, share)};
+  }
+  Part piece(long share_index, size_t index) const {
+    const Part whole = share_at(share_index);
+    const size_t skipped = std::min(whole.count, index * kPieceFloats);
+    return {whole.begin + skipped, std::min(whole.count - skipped, kPieceFloats)};
   }
 
-  float* data;
   size_t n;
   long world;
   size_t share;
@@ -56,9 +54,8 @@ class FloatWire {
  public:
   FloatWire(Workspace& work, size_t summing) : scratch_(work.scratch.data()), summing_(summing) {}
   static constexpr size_t kBytes = sizeof(float);
-  static void finish(float*, size_t) {}
 
-  const void* to_send(size_t, float* piece, size_t, bool) { return piece; }
+  const void* to_send(size_t, float* piece, size_t) { return piece; }
   // Sums arrive beside the piece, results straight in it.
   void* to_receive(size_t step, float* piece) { return step < summing_ ? slot(step) : piece; }
   void received(size_t step, float* piece, size_t size) {
@@ -79,11 +76,8 @@ class Bf16Wire {
     incoming_ = outgoing_ + kWindow * kPieceFloats;
   }
   static constexpr size_t kBytes = sizeof(BF16);
-  // The owner of a finished sum must hold it as the others will.
-  static void finish(float* sum, size_t size) { round_to_bf16(sum, size); }
 
-  const void* to_send(size_t step, float* piece, size_t size, bool finished) {
-    if (finished) finish(piece, size);
+  const void* to_send(size_t step, float* piece, size_t size) {
     pack_bf16(slot(outgoing_, step), piece, size);
     return slot(outgoing_, step);
   }
@@ -104,14 +98,17 @@ class Bf16Wire {
 };
 
 template <typename Form>
-void reduce_round(Conversation& exchange, Workspace& work, float* data, size_t n) {
+void reduce_round(Conversation& exchange, Workspace& work, const Reduction& reduction) {
   const int world = exchange.world(), place = work.place;
   const int next = work.ring[(place + 1) % world];
   const int previous = work.ring[(place + world - 1) % world];
-  const Cut cut(data, n, world);
+  const Cut cut(reduction.n, world);
   const size_t steps = 2 * (world - 1) * cut.pieces;
   const size_t summing = steps / 2;  // steps that add; the others only copy
   Form form(work, summing);
+  const auto at = [&](size_t step, size_t begin) {
+    return (step < summing ? reduction.data : reduction.results) + begin;
+  };
   // In round r place p sends share p - r and receives share p - r - 1.
   const auto outgoing = [&](size_t step) {
     return cut.piece(place - static_cast<long>(step / cut.pieces), step % cut.pieces);
@@ -124,22 +121,24 @@ void reduce_round(Conversation& exchange, Workspace& work, float* data, size_t n
     while (receives < steps && receives < received + kWindow) {
       const auto [begin, size] = incoming(receives);
       exchange.receive(work.receives[receives % kWindow], previous,
-                       form.to_receive(receives, begin), size * Form::kBytes);
+                       form.to_receive(receives, at(receives, begin)), size * Form::kBytes);
       ++receives;
     }
     // What is sent in one round was received in the round before.
     while (sends < steps && sends < sent + kWindow && (sends < received + cut.pieces)) {
       const auto [begin, size] = outgoing(sends);
-      const bool finished = sends >= summing && sends < summing + cut.pieces;
-      exchange.send(work.sends[sends % kWindow], next, form.to_send(sends, begin, size, finished),
-                    size * Form::kBytes);
+      exchange.send(work.sends[sends % kWindow], next,
+                    form.to_send(sends, at(sends, begin), size), size * Form::kBytes);
       ++sends;
     }
     const size_t before = sent + received;
     while (sent < sends && work.sends[sent % kWindow].complete()) ++sent;
     if (received < receives && work.receives[received % kWindow].complete()) {
       const auto [begin, size] = incoming(received);
-      form.received(received, begin, size);
+      form.received(received, at(received, begin), size);
+      // The last round of summing brings the share that this rank owns.
+      const bool finished = received < summing && received + cut.pieces >= summing;
+      if (finished && size > 0) reduction.finish(begin, size);
       ++received;
     }
     if (sent + received == before) exchange.advance(received < steps ? previous : next);
@@ -167,8 +166,7 @@ void swap_ranges(Conversation& exchange, Workspace& work, int peer, std::span<fl
     for (; sends < sending && sends < sent + kWindow; ++sends) {
       const auto part = piece(out, sends);
       exchange.send(work.sends[sends % kWindow], peer,
-                    form.to_send(sends, part.data(), part.size(), false),
-                    part.size() * Form::kBytes);
+                    form.to_send(sends, part.data(), part.size()), part.size() * Form::kBytes);
     }
     const size_t before = sent + received;
     while (sent < sends && work.sends[sent % kWindow].complete()) ++sent;
@@ -181,39 +179,57 @@ void swap_ranges(Conversation& exchange, Workspace& work, int peer, std::span<fl
   }
 }
 
+// The largest power of two up to `world`.
+int power_of_two_within(int world) {
+  return static_cast<int>(std::bit_floor(static_cast<unsigned>(world)));
+}
+
+// What a rank keeps of a range that it halves with a peer, and what the peer does.
+struct Level {
+  Level(Part whole, bool upper) {
+    const size_t middle = std::min(whole.count, divide_up(whole.count, 32) * 16);
+    mine = {whole.begin, middle};
+    theirs = {whole.begin + middle, whole.count - middle};
+    if (upper) std::swap(mine, theirs);
+  }
+  Part mine, theirs;
+};
+
+// Of the range `own`: halves with the peer of `mask`, does so with what it keeps, and doubles.
 template <typename Form>
-void halve_and_double(Conversation& exchange, Workspace& work, std::span<float> data) {
-  const int rank = exchange.rank(), world = exchange.world();
-  const int half = static_cast<int>(std::bit_floor(static_cast<unsigned>(world)));
+void halve_and_double(Conversation& exchange, Workspace& work, const Reduction& reduction, Part own,
+                      int mask) {
+  if (mask == 0) {
+    if (own.count > 0) reduction.finish(own.begin, own.count);
+    return;
+  }
+  const int peer = exchange.rank() ^ mask;
+  const Level level(own, (exchange.rank() & mask) != 0);
+  const auto part = [](float* of, Part range) {
+    return std::span<float>(of + range.begin, range.count);
+  };
+  swap_ranges<Form>(exchange, work, peer, part(reduction.data, level.theirs),
+                    part(reduction.data, level.mine), true);
+  halve_and_double<Form>(exchange, work, reduction, level.mine, mask / 2);
+  swap_ranges<Form>(exchange, work, peer, part(reduction.results, level.mine),
+                    part(reduction.results, level.theirs), false);
+}
+
+template <typename Form>
+void reduce_in_pairs(Conversation& exchange, Workspace& work, const Reduction& reduction) {
+  const int rank = exchange.rank(), world = exchange.world(), half = power_of_two_within(world);
+  const std::span<float> data(reduction.data, reduction.n);
+  const std::span<float> results(reduction.results, reduction.n);
   // The ranks beyond a power of two hand their data to a partner, and get the result from it.
   if (rank >= half) {
     swap_ranges<Form>(exchange, work, rank - half, data, {}, false);
-    swap_ranges<Form>(exchange, work, rank - half, {}, data, false);
+    swap_ranges<Form>(exchange, work, rank - half, {}, results, false);
     return;
   }
   const bool has_partner = rank + half < world;
   if (has_partner) swap_ranges<Form>(exchange, work, rank + half, {}, data, true);
-  // What this rank keeps of each level's range, and what its peer does.
-  struct Level {
-    std::span<float> mine, theirs;
-  };
-  std::array<Level, 32> levels;
-  size_t depth = 0;
-  std::span<float> own = data;
-  for (int mask = half / 2; mask >= 1; mask /= 2) {
-    const size_t middle = std::min(own.size(), divide_up(own.size(), 32) * 16);
-    Level level{own.subspan(0, middle), own.subspan(middle)};
-    if (rank & mask) std::swap(level.mine, level.theirs);
-    swap_ranges<Form>(exchange, work, rank ^ mask, level.theirs, level.mine, true);
-    levels[depth++] = level;
-    own = level.mine;
-  }
-  Form::finish(own.data(), own.size());
-  for (int mask = 1; mask < half; mask *= 2) {
-    const Level& level = levels[--depth];
-    swap_ranges<Form>(exchange, work, rank ^ mask, level.mine, level.theirs, false);
-  }
-  if (has_partner) swap_ranges<Form>(exchange, work, rank + half, data, {}, false);
+  halve_and_double<Form>(exchange, work, reduction, {0, reduction.n}, half / 2);
+  if (has_partner) swap_ranges<Form>(exchange, work, rank + half, results, {}, false);
 }
 
 }  // namespace
@@ -224,8 +240,7 @@ void allreduce_by_doubling(Conversation& exchange, Workspace& work, float* data,
   float* const other = work.scratch.data();
   Request& sent = work.sends[0];
   Request& received = work.receives[0];
-  int half = 1;  // the largest power of two within world
-  while (2 * half <= world) half *= 2;
+  const int half = power_of_two_within(world);
   // The ranks beyond it hand their data to a partner, and get the result from it.
   if (rank >= half) {
     exchange.send(sent, rank - half, data, bytes);
@@ -254,21 +269,35 @@ void allreduce_by_doubling(Conversation& exchange, Workspace& work, float* data,
   }
 }
 
-void allreduce_by_ring(Conversation& exchange, Workspace& work, float* data, size_t n, Wire wire) {
+void reduce_by_ring(Conversation& exchange, Workspace& work, const Reduction& reduction,
+                    Wire wire) {
   if (wire == Wire::kBf16) {
-    reduce_round<Bf16Wire>(exchange, work, data, n);
+    reduce_round<Bf16Wire>(exchange, work, reduction);
   } else {
-    reduce_round<FloatWire>(exchange, work, data, n);
+    reduce_round<FloatWire>(exchange, work, reduction);
   }
 }
 
-void allreduce_by_halving(Conversation& exchange, Workspace& work, float* data, size_t n,
-                          Wire wire) {
+Part owned_in_ring(const Workspace& work, size_t n, int rank) {
+  const auto place = std::find(work.ring.begin(), work.ring.end(), rank) - work.ring.begin();
+  return Cut(n, static_cast<int>(work.ring.size())).share_at(static_cast<long>(place) + 1);
+}
+
+void reduce_by_halving(Conversation& exchange, Workspace& work, const Reduction& reduction,
+                       Wire wire) {
   if (wire == Wire::kBf16) {
-    halve_and_double<Bf16Wire>(exchange, work, {data, n});
+    reduce_in_pairs<Bf16Wire>(exchange, work, reduction);
   } else {
-    halve_and_double<FloatWire>(exchange, work, {data, n});
+    reduce_in_pairs<FloatWire>(exchange, work, reduction);
   }
+}
+
+Part owned_in_halving(size_t n, int rank, int world) {
+  const int half = power_of_two_within(world);
+  if (rank >= half) return {};
+  Part own{0, n};
+  for (int mask = half / 2; mask >= 1; mask /= 2) own = Level(own, (rank & mask) != 0).mine;
+  return own;
 }
 
 bool prefers_halving(size_t n, int world) {

@@ -32,21 +32,34 @@ struct Workspace {
 // data once in each direction, however many ranks share it. `hosts`: of all ranks, by rank.
 void order_ring(Workspace& work, const std::vector<std::string>& hosts, int rank);
 
+// What a sum is for: `data` is summed part by part, each by the rank that owns it; that rank calls
+// `finish(begin, count)` for what is complete, in pieces and in any order, and results[0..n), which
+// may be data itself, go round.
+struct Reduction {
+  float* data;
+  float* results;
+  size_t n;
+  const Communicator::Apply& finish;
+};
+
 // data[i] becomes the sum over the ranks; n <= kPieceFloats. Recursive doubling: log2(world)
 // exchanges. Every rank adds the same pairs, so all end with the same bits.
 void allreduce_by_doubling(Conversation& exchange, Workspace& work, float* data, size_t n);
 
-// The same for any n, with 2 (world - 1) / world of the data sent by every rank, which is the least
+// For any n, with 2 (world - 1) / world of the data sent by every rank, which is the least
 // possible. A ring: every share is summed on its way round, in the order of the ring, then its
 // owner's result goes round. Sending, receiving and adding of different pieces overlap. With
-// Wire::kBf16 a share's owner rounds its own result, too, so that all end with the same bits.
-void allreduce_by_ring(Conversation& exchange, Workspace& work, float* data, size_t n, Wire wire);
+// Wire::kBf16 a share's owner must round what it has finished, so that all end with the same bits.
+void reduce_by_ring(Conversation& exchange, Workspace& work, const Reduction& reduction, Wire wire);
+// The part of n elements that `rank` finishes.
+Communicator::Part owned_in_ring(const Workspace& work, size_t n, int rank);
 
 // As many bytes as the ring where world is a power of two, else 2 n more for some ranks, but in
 // 2 log2(world) exchanges: ranks in pairs halve what they sum, then double what they know
 // (Rabenseifner 2004).
-void allreduce_by_halving(Conversation& exchange, Workspace& work, float* data, size_t n,
-                          Wire wire);
+void reduce_by_halving(Conversation& exchange, Workspace& work, const Reduction& reduction,
+                       Wire wire);
+Communicator::Part owned_in_halving(size_t n, int rank, int world);
 // Which of the two is faster (docs/communication.md says how that was found).
 bool prefers_halving(size_t n, int world);
 

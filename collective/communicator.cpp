@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "collective/algorithms.h"
+#include "collective/bf16.h"
 #include "collective/control.h"
 #include "collective/conversation.h"
 #include "collective/mesh.h"
@@ -91,16 +92,38 @@ class Member : public Communicator {
   void allreduce_sum(float* data, size_t n, Wire wire) override {
     run([&] {
       using Kind = Conversation::Kind;
-      conversation_->begin(wire == Wire::kBf16 ? Kind::kAllReduceBf16 : Kind::kAllReduce,
-                           n * sizeof(float));
-      if (n * sizeof(float) <= kSmallBytes) {
+      const bool rounds = wire == Wire::kBf16;
+      conversation_->begin(rounds ? Kind::kAllReduceBf16 : Kind::kAllReduce, n * sizeof(float));
+      if (is_small(n)) {
         allreduce_by_doubling(*conversation_, *work_, data, n);
-      } else if (prefers_halving(n, world())) {
-        allreduce_by_halving(*conversation_, *work_, data, n, wire);
       } else {
-        allreduce_by_ring(*conversation_, *work_, data, n, wire);
+        // The owner of a finished sum must hold it as the others will.
+        reduce({data, data, n,
+                [&](size_t begin, size_t count) {
+                  if (rounds) round_to_bf16(data + begin, count);
+                }},
+               wire);
       }
     });
+  }
+
+  void reduce_apply_gather(float* data, float* results, size_t n, const Apply& apply) override {
+    run([&] {
+      conversation_->begin(Conversation::Kind::kReduceApplyGather, n * sizeof(float));
+      if (is_small(n)) {
+        allreduce_by_doubling(*conversation_, *work_, data, n);
+        apply(0, n);
+      } else {
+        reduce({data, results, n, apply}, Wire::kFloat32);
+      }
+    });
+    if (world() == 1) apply(0, n);
+  }
+
+  Part owned(size_t n, int rank) const override {
+    if (is_small(n) || world() == 1) return {0, n};
+    return prefers_halving(n, world()) ? owned_in_halving(n, rank, world())
+                                       : owned_in_ring(*work_, n, rank);
   }
 
   void broadcast(void* data, size_t bytes, int root) override {
@@ -163,6 +186,16 @@ class Member : public Communicator {
    private:
     Member& member_;
   };
+
+  static bool is_small(size_t n) { return n * sizeof(float) <= kSmallBytes; }
+
+  void reduce(const Reduction& reduction, Wire wire) {
+    if (prefers_halving(reduction.n, world())) {
+      reduce_by_halving(*conversation_, *work_, reduction, wire);
+    } else {
+      reduce_by_ring(*conversation_, *work_, reduction, wire);
+    }
+  }
 
   std::string name() const { return concat("rank ", rank_, " (", host_part(address_), ")"); }
 

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -95,6 +96,21 @@ class Communicator {
   // data[i] becomes the sum over all ranks, with the same bits on all; for two ranks it is a + b.
   // The bits depend only on the data, n, world and wire, which must be equal on all ranks.
   virtual void allreduce_sum(float* data, size_t n, Wire wire = Wire::kFloat32) = 0;
+  // What the owner of a part of a sum does with it.
+  using Apply = std::function<void(size_t begin, size_t count)>;
+  // A sum whose use is shared out: every part of `data` is summed on one rank, its owner, with the
+  // bits of allreduce_sum; as soon as some of it is complete the owner calls apply(begin, count)
+  // for it, and what that leaves in results[begin, begin + count) is sent to all, which end with
+  // the same bits in `results`. Afterwards `data` holds sums and parts of sums. Where n is small,
+  // all ranks own all of it, and `apply` must do the same everywhere. It runs in the caller's
+  // thread and must not throw.
+  virtual void reduce_apply_gather(float* data, float* results, size_t n, const Apply& apply) = 0;
+  struct Part {
+    size_t begin = 0;
+    size_t count = 0;
+  };
+  // What `rank` owns of n floats there. Depends on n and the group alone.
+  virtual Part owned(size_t n, int rank) const = 0;
   // `root`'s bytes to all.
   virtual void broadcast(void* data, size_t bytes, int root) = 0;
   // Returns when all ranks have called it.

@@ -175,6 +175,9 @@ std::string Conversation::describe(const Header& header) const {
     case Kind::kAllReduceBf16:
       what = concat("all-reduce of ", header.size / sizeof(float), " floats as bf16");
       break;
+    case Kind::kReduceApplyGather:
+      what = concat("reduce-apply-gather of ", header.size / sizeof(float), " floats");
+      break;
     case Kind::kBroadcast:
       what = concat("broadcast of ", header.size, " bytes from rank ", header.root);
       break;

@@ -20,7 +20,8 @@ class Conversation {
     kBroadcast = 2,
     kBarrier = 3,
     kAllGather = 4,
-    kAllReduceBf16 = 5
+    kAllReduceBf16 = 5,
+    kReduceApplyGather = 6
   };
   struct Options {
     int rank = 0;

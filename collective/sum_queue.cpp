@@ -24,12 +24,12 @@ void SumQueue::stop() {
   thread_.join();
 }
 
-SumQueue::Ticket SumQueue::push(float* data, size_t n, Wire wire) {
+SumQueue::Ticket SumQueue::push(const Sum& sum) {
   Ticket ticket;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     throw_if_failed();
-    sums_.push_back({data, n, wire});
+    sums_.push_back(sum);
     ticket = ++last_;
   }
   pushed_.notify_one();
@@ -60,6 +60,14 @@ void SumQueue::throw_if_failed() {
   if (error_) std::rethrow_exception(error_);
 }
 
+void SumQueue::carry_out(const Sum& sum) {
+  if (sum.results) {
+    group_.reduce_apply_gather(sum.data, sum.results, sum.n, *sum.apply);
+  } else {
+    group_.allreduce_sum(sum.data, sum.n, sum.wire);
+  }
+}
+
 void SumQueue::run() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
@@ -70,7 +78,7 @@ void SumQueue::run() {
     lock.unlock();
     std::exception_ptr error;
     try {
-      group_.allreduce_sum(sum.data, sum.n, sum.wire);
+      carry_out(sum);
     } catch (...) {
       error = std::current_exception();
     }

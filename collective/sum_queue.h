@@ -13,9 +13,9 @@
 
 namespace caffe {
 
-// Sums that are under way while the caller computes on: a thread of its own carries them out in the
-// order in which they were pushed, which must be the same on all ranks. The thread sleeps while
-// there is nothing to do or to receive.
+// Sums that are under way while the caller computes on: a thread of its own carries them out, with
+// what is applied to them, in the order in which they were pushed, which must be the same on all
+// ranks. The thread sleeps while there is nothing to do or to receive.
 //
 // One thread pushes, asks and waits. The communicator must outlive the queue, and between push and
 // done nobody else uses it (but for abort and stats, as always).
@@ -29,7 +29,11 @@ class SumQueue {
   using Ticket = uint64_t;  // counts from 1
   // data[0..n) belongs to the queue until the sum is done. Allocates only while more are under way
   // than ever before.
-  Ticket push(float* data, size_t n, Wire wire);
+  Ticket push(float* data, size_t n, Wire wire) { return push({data, n, wire, nullptr, nullptr}); }
+  // Communicator::reduce_apply_gather; `apply`, too, must live until it is done.
+  Ticket push(float* data, float* results, size_t n, const Communicator::Apply& apply) {
+    return push({data, n, Wire::kFloat32, results, &apply});
+  }
   // Whether this sum, and all before it, are done. Throws what ended the group.
   bool done(Ticket ticket);
   void wait(Ticket ticket);
@@ -41,8 +45,12 @@ class SumQueue {
     float* data;
     size_t n;
     Wire wire;
+    float* results;                    // null: an allreduce_sum
+    const Communicator::Apply* apply;  // of results
   };
+  Ticket push(const Sum& sum);
   void run();
+  void carry_out(const Sum& sum);
   void stop();
   void throw_if_failed();
 

@@ -33,6 +33,11 @@ void flush_to_disk(const std::string& path) {
   CAFFE_REQUIRE_CODE(!failed, ErrorCode::kIo, "cannot write ", path, ": ", why);
 }
 
+bool is_device(const std::string& path) {
+  std::error_code ignored;
+  return fs::is_character_file(path, ignored) || fs::is_block_file(path, ignored);
+}
+
 }  // namespace
 
 std::string read_file(const std::string& path) {
@@ -40,8 +45,7 @@ std::string read_file(const std::string& path) {
   CAFFE_REQUIRE_CODE(!fs::is_directory(path, ignored), ErrorCode::kIo, "cannot read ", path,
                      ": it is a folder");
   // A device may have no end.
-  CAFFE_REQUIRE_CODE(!fs::is_character_file(path, ignored) && !fs::is_block_file(path, ignored),
-                     ErrorCode::kIo, "cannot read ", path, ": it is a device");
+  CAFFE_REQUIRE_CODE(!is_device(path), ErrorCode::kIo, "cannot read ", path, ": it is a device");
   std::ifstream in(path, std::ios::binary);
   CAFFE_REQUIRE_CODE(in.is_open(), ErrorCode::kIo, "cannot open ", path, ": ", reason());
   std::string content((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
@@ -51,6 +55,8 @@ std::string read_file(const std::string& path) {
 
 void write_atomically(const std::string& path,
                       const std::function<void(const std::string&)>& write) {
+  // Root could replace /dev/null.
+  CAFFE_REQUIRE_CODE(!is_device(path), ErrorCode::kIo, "cannot write ", path, ": it is a device");
   static std::atomic<int> counter{0};
   const std::string temporary = concat(path, ".", ::getpid(), "-", counter++, ".tmp");
   try {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "core/clock.h"
 #include "core/error.h"
@@ -21,9 +22,22 @@ class Exchange {
   virtual void broadcast(void* data, size_t bytes, int root) = 0;
 
   // ---- in the background ----
-  // As sum, but returns at once; the values belong to the exchange until the sum is done. No other
-  // call is made while sums are under way. Returns a number to ask for it by.
+  // As sum, but returns at once; all that is handed over belongs to the exchange until the sum is
+  // done. No other call is made while sums are under way. Returns a number to ask for it by.
   virtual uint64_t start_sum(float* values, size_t count) = 0;
+  // What the owner of a part of a sum does with it, in a thread of the exchange.
+  using Apply = std::function<void(size_t begin, size_t count)>;
+  // As start_sum, but every part of values is summed, as it is and without rounding, on one rank
+  // only, its owner. That one calls apply(begin, count) for all that it owns, in pieces; what this
+  // leaves in results[begin, begin + count) is sent to all ranks, which end with the same bits
+  // there. Small values are owned by all.
+  virtual uint64_t start_apply(float* values, float* results, size_t count, const Apply& apply) = 0;
+  struct Part {
+    size_t begin = 0;
+    size_t count = 0;
+  };
+  // What `rank` owns of so many values.
+  virtual Part owned(size_t count, int rank) const = 0;
   // Whether this sum, and all that were started before it, are done.
   virtual bool done(uint64_t sum) = 0;
   virtual void wait(uint64_t sum) = 0;
@@ -54,6 +68,13 @@ class GroupExchange : public Exchange {
   }
   uint64_t start_sum(float* values, size_t count) override {
     return queue_.push(values, count, wire_);
+  }
+  uint64_t start_apply(float* values, float* results, size_t count, const Apply& apply) override {
+    return queue_.push(values, results, count, apply);
+  }
+  Part owned(size_t count, int rank) const override {
+    const auto part = group_.owned(count, rank);
+    return {part.begin, part.count};
   }
   bool done(uint64_t sum) override { return queue_.done(sum); }
   void wait(uint64_t sum) override {

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "core/log.h"
 #include "core/memory.h"
+#include "kernels/for_each.h"
 #include "kernels/reduce.h"
 
 namespace caffe {
@@ -31,10 +33,21 @@ ParameterUpdate::ParameterUpdate(const SolverParameter& param, const UpdateRule&
                                  const std::vector<std::shared_ptr<Blob>>& history)
     : param_(param), rule_(rule), net_(net), history_(history) {}
 
-void ParameterUpdate::set_exchange(Exchange* exchange, bool plain_wire) {
+ParameterUpdate::~ParameterUpdate() {
+  if (!wire_) return;
+  for (const Learned& learned : learned_)
+    learned.parameter->blob->diff().release(learned.diff_index);
+  wire_.reset();
+  if (!weights_) return;
+  for (const Learned& learned : learned_)
+    learned.parameter->blob->data().settle(learned.data_index);
+}
+
+void ParameterUpdate::set_exchange(Exchange* exchange, const Agreement& agreement) {
   exchange_ = exchange;
-  plain_wire_ = plain_wire;
+  agreement_ = agreement;
   bound_plan_ = -1;
+  bind();  // before the first pass, which then brings the weights to where they will travel from
 }
 
 // ---- memory and buckets, made anew with each plan of the net ----
@@ -60,7 +73,7 @@ ParameterUpdate::Learned ParameterUpdate::bind_parameter(size_t index) {
   Learned learned;
   learned.parameter = &parameter;
   Buffer& data = parameter.blob->data();
-  learned.data_index = plain_wire_ ? 0 : data.master();
+  learned.data_index = agreement_.plain_wire ? 0 : data.master();
   const LayoutPtr& layout = data.layout(learned.data_index);
   learned.diff_index = parameter.blob->diff().representation(layout);
   for (int kind = 0; kind < rule_.histories(); ++kind) {
@@ -74,20 +87,33 @@ ParameterUpdate::Learned ParameterUpdate::bind_parameter(size_t index) {
 }
 
 void ParameterUpdate::lay_wire() {
-  int64_t total = 1;  // the loss
+  int64_t total = kTail;
   for (const Learned& learned : learned_) total += round_up(learned.elements, kLine);
-  // The old piece lives until every gradient has moved out of it.
-  auto wire = std::make_unique<Storage>(static_cast<size_t>(total) * sizeof(float));
-  float* next = static_cast<float*>(wire->data());
-  std::fill_n(next, total, 0.0f);
-  for (Learned& learned : learned_) {
-    learned.wire = next;
-    Buffer& diff = learned.parameter->blob->diff();
-    if (learned.diff_index != 0 || !diff.pinned()) diff.bind(learned.diff_index, next);
-    next += round_up(learned.elements, kLine);
-  }
-  loss_ = next;
-  wire_ = std::move(wire);
+  // The old piece lives until everything has moved out of it.
+  const auto lay = [&](std::unique_ptr<Storage>& piece, const auto& place) {
+    auto fresh = std::make_unique<Storage>(static_cast<size_t>(total) * sizeof(float));
+    float* next = static_cast<float*>(fresh->data());
+    for (Learned& learned : learned_) {
+      place(learned, next);
+      const int64_t size = round_up(learned.elements, kLine);
+      std::fill(next + learned.elements, next + size, 0.0f);
+      next += size;
+    }
+    piece = std::move(fresh);
+    return next;
+  };
+  const auto move = [](Buffer& buffer, int index, float* memory) {
+    if (index != 0 || !buffer.pinned()) buffer.bind(index, memory);
+  };
+  tail_ = tail_result_ = lay(wire_, [&](Learned& learned, float* memory) {
+    learned.wire = memory;
+    move(learned.parameter->blob->diff(), learned.diff_index, memory);
+  });
+  if (!shares()) return;
+  tail_result_ = lay(weights_, [&](Learned& learned, float* memory) {
+    learned.weights = memory;
+    move(learned.parameter->blob->data(), learned.data_index, memory);
+  });
 }
 
 void ParameterUpdate::cut() {
@@ -107,16 +133,27 @@ void ParameterUpdate::cut() {
       const int64_t left = learned_[i].elements - offset;
       const bool whole = left <= std::max(kWhole, 2 * target - filled);
       const int64_t count = whole ? left : round_up(target - filled, kLine);
-      add_segment({i, offset, count});
+      add_segment({i, offset, count, {}});
       offset += count;
       filled += count;
     }
   }
-  // The loss lies right behind the last parameter; rounded it would tell little.
-  if (exchange_ && !exchange_->rounds()) {
+  if (exchange_) add_tail();
+}
+
+void ParameterUpdate::add_tail() {
+  // It lies right behind the last parameter; rounded a loss would tell little.
+  if (!exchange_->rounds()) {
     Bucket& last = buckets_.back();
-    if (!last.begin) last.begin = loss_;
-    last.count = static_cast<size_t>(loss_ + 1 - last.begin);
+    if (!last.begin) last.begin = tail_;
+    last.count = static_cast<size_t>(tail_ + kTail - last.begin);
+  }
+  if (!shares()) return;
+  for (Bucket& bucket : buckets_) {
+    bucket.results = tail_result_ - (tail_ - bucket.begin);
+    bucket.update = [this, &bucket](size_t begin, size_t count) {
+      update_owned(bucket, static_cast<int64_t>(begin), static_cast<int64_t>(count));
+    };
   }
 }
 
@@ -152,8 +189,10 @@ void ParameterUpdate::begin(const Step& step, double loss) {
   own_loss_ = loss;
   trim();
   if (!exchange_) return;
-  *loss_ = static_cast<float>(loss);
-  if (exchange_->rounds()) loss_sum_ = exchange_->start_sum(loss_, 1);
+  if (shares()) whole_ = false;
+  tail_[0] = static_cast<float>(loss);
+  tail_[1] = std::exchange(requested_, false) ? 1 : 0;
+  if (exchange_->rounds()) tail_sum_ = exchange_->start_sum(tail_, kTail);
 }
 
 void ParameterUpdate::reached(int layer) {
@@ -171,14 +210,16 @@ double ParameterUpdate::collect() {
     if (early_) update_arrived();
   }
   if (!exchange_) return own_loss_;
-  if (exchange_->rounds()) exchange_->wait(loss_sum_);
-  return static_cast<double>(*loss_) / exchange_->world();
+  if (exchange_->rounds()) exchange_->wait(tail_sum_);
+  gathers_ = tail_result_[1] > 0;
+  return static_cast<double>(tail_result_[0]) / exchange_->world();
 }
 
 void ParameterUpdate::finish() {
   if (clips()) clip();
   update_arrived();
   update_frozen();
+  if (std::exchange(gathers_, false)) gather_history();
 }
 
 // Weights came in plain order; the pass forward that has just ended has them in the one in which
@@ -200,6 +241,9 @@ void ParameterUpdate::trim() {
 }
 
 void ParameterUpdate::apply(const Step& step) {
+  CAFFE_REQUIRE(!shares(),
+                "the workers of this solver share its updates out, so no gradients can be applied "
+                "from outside");
   bind();
   step_ = step;
   scale_ = 1.0f / static_cast<float>(param_.iter_size());
@@ -216,15 +260,26 @@ void ParameterUpdate::start_buckets(int layer) {
 }
 
 void ParameterUpdate::start(Bucket& bucket) {
-  for (const Segment& segment : bucket.segments) {
+  for (Segment& segment : bucket.segments) {
     const Learned& learned = learned_[segment.learned];
     const auto* gradient =
         static_cast<const float*>(learned.parameter->blob->diff().read(learned.diff_index));
-    if (gradient == learned.wire) continue;
-    std::memcpy(learned.wire + segment.offset, gradient + segment.offset,
-                static_cast<size_t>(segment.count) * sizeof(float));
+    copy(gradient, learned.wire, segment);
+    if (!shares()) continue;
+    segment.operands = operands_of(learned);
+    segment.operands.gradient = learned.wire;
+    copy(std::exchange(segment.operands.weights, learned.weights), learned.weights, segment);
   }
-  bucket.sum = exchange_->start_sum(bucket.begin, bucket.count);
+  bucket.sum =
+      shares() ? exchange_->start_apply(bucket.begin, bucket.results, bucket.count, bucket.update)
+               : exchange_->start_sum(bucket.begin, bucket.count);
+}
+
+// Nothing to do where the parameter lies on the wire, as it does unless somebody holds a view.
+void ParameterUpdate::copy(const float* from, float* to, const Segment& segment) {
+  if (from == to) return;
+  std::memcpy(to + segment.offset, from + segment.offset,
+              static_cast<size_t>(segment.count) * sizeof(float));
 }
 
 // Takes over the sums that have arrived; with patience, waits for the next one if none has.
@@ -244,16 +299,20 @@ void ParameterUpdate::absorb(bool patient) {
 void ParameterUpdate::take_back(const Bucket& bucket) {
   for (const Segment& segment : bucket.segments) {
     const Learned& learned = learned_[segment.learned];
-    auto* gradient = static_cast<float*>(learned.parameter->blob->diff().write(learned.diff_index));
-    if (gradient == learned.wire) continue;
-    std::memcpy(gradient + segment.offset, learned.wire + segment.offset,
-                static_cast<size_t>(segment.count) * sizeof(float));
+    Blob& blob = *learned.parameter->blob;
+    if (shares()) {
+      copy(learned.weights, static_cast<float*>(blob.data().update(learned.data_index)), segment);
+      blob.data().end_pass();
+    } else {
+      copy(learned.wire, static_cast<float*>(blob.diff().write(learned.diff_index)), segment);
+    }
   }
 }
 
 // ---- the update ----
 
 void ParameterUpdate::update_arrived() {
+  if (shares()) return;  // they arrive as new weights
   for (; updated_ < arrived_; ++updated_) {
     for (const Segment& segment : buckets_[updated_].segments)
       update_range(learned_[segment.learned], segment.offset, segment.count);
@@ -276,23 +335,81 @@ bool ParameterUpdate::history_moves(const Learned& frozen) const {
                      [](const Buffer* history) { return !history->is_zero(); });
 }
 
-void ParameterUpdate::update_range(const Learned& learned, int64_t offset, int64_t count) {
+// work(segment, offset, count) for what the bucket's elements [begin, begin + count) are of its
+// parameters.
+template <typename Work>
+void ParameterUpdate::for_each_overlap(const Bucket& bucket, int64_t begin, int64_t count,
+                                       const Work& work) const {
+  for (const Segment& segment : bucket.segments) {
+    const int64_t base = learned_[segment.learned].wire - bucket.begin;
+    const int64_t first = std::max(begin - base, segment.offset);
+    const int64_t last = std::min(begin + count - base, segment.offset + segment.count);
+    if (first < last) work(segment, first, last - first);
+  }
+}
+
+// In the exchange's thread: by pieces that are not worth a team of threads, which are busy.
+void ParameterUpdate::update_owned(const Bucket& bucket, int64_t begin, int64_t count) const {
+  for_each_overlap(bucket, begin, count, [&](const Segment& segment, int64_t offset, int64_t size) {
+    for (int64_t done = 0; done < size; done += kParallelGrain) {
+      update_range(segment.operands, offset + done, std::min(size - done, kParallelGrain));
+    }
+  });
+  // What is in the bucket behind the parameters.
+  const int64_t tail = std::max(begin, tail_ - bucket.begin);
+  for (int64_t i = tail; i < begin + count; ++i) bucket.results[i] = bucket.begin[i];
+}
+
+ParameterUpdate::Operands ParameterUpdate::operands_of(const Learned& learned) const {
   const Net::Parameter& parameter = *learned.parameter;
-  UpdateStep step;
+  Operands operands;
+  UpdateStep& step = operands.step;
   step.rate = step_.rate * parameter.lr_mult;
   step.decay = param_.weight_decay() * parameter.decay_mult;
   step.l1 = param_.regularization_type() == "L1";
   step.grad_scale = scale_;
   step.iteration = step_.iteration;
-  float* history[4] = {};
   for (size_t k = 0; k < learned.history.size(); ++k) {
-    history[k] = static_cast<float*>(learned.history[k]->update(learned.history_index[k])) + offset;
+    operands.history[k] = static_cast<float*>(learned.history[k]->update(learned.history_index[k]));
   }
-  const auto* gradient =
-      static_cast<const float*>(parameter.blob->diff().read(learned.diff_index)) + offset;
-  float* weights = static_cast<float*>(parameter.blob->data().update(learned.data_index)) + offset;
-  rule_.apply(step, weights, gradient, history, count);
-  parameter.blob->data().end_pass();
+  operands.gradient =
+      static_cast<const float*>(parameter.blob->diff().read(learned.diff_index));
+  operands.weights = static_cast<float*>(parameter.blob->data().update(learned.data_index));
+  return operands;
+}
+
+void ParameterUpdate::update_range(const Operands& operands, int64_t offset, int64_t count) const {
+  std::array<float*, 4> history = operands.history;
+  for (float*& kind : history) {
+    if (kind) kind += offset;
+  }
+  rule_.apply(operands.step, operands.weights + offset, operands.gradient + offset, history.data(),
+              count);
+}
+
+void ParameterUpdate::update_range(const Learned& learned, int64_t offset, int64_t count) const {
+  update_range(operands_of(learned), offset, count);
+  learned.parameter->blob->data().end_pass();
+}
+
+void ParameterUpdate::gather_history() {
+  if (whole_) return;
+  for (const Bucket& bucket : buckets_) {
+    for (int rank = 0; rank < exchange_->world(); ++rank) {
+      const Exchange::Part part = exchange_->owned(bucket.count, rank);
+      if (part.count == bucket.count) break;  // all have it
+      const auto send = [&](const Segment& segment, int64_t offset, int64_t count) {
+        const Learned& learned = learned_[segment.learned];
+        for (size_t k = 0; k < learned.history.size(); ++k) {
+          auto* values = static_cast<float*>(learned.history[k]->update(learned.history_index[k]));
+          exchange_->broadcast(values + offset, static_cast<size_t>(count) * sizeof(float), rank);
+        }
+      };
+      for_each_overlap(bucket, static_cast<int64_t>(part.begin), static_cast<int64_t>(part.count),
+                       send);
+    }
+  }
+  whole_ = true;
 }
 
 void ParameterUpdate::clip() {

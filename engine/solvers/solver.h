@@ -66,11 +66,9 @@ class Solver {
   // snapshot. Where there is an exchange all ranks must have one, and rank 0's answer counts.
   void set_requests(std::function<SolverRequest()> next) { next_request_ = std::move(next); }
   // Called in every iteration: before its first forward pass, and when its gradients are complete,
-  // before the update. They may throw, which ends the iteration.
-  void add_callback(std::function<void()> on_start, std::function<void()> on_gradients_ready) {
-    on_start_.push_back(std::move(on_start));
-    on_gradients_ready_.push_back(std::move(on_gradients_ready));
-  }
+  // before the update. They may throw, which ends the iteration. Either may be empty. Where there
+  // is an exchange, who wants the gradients comes before it.
+  void add_callback(std::function<void()> on_start, std::function<void()> on_gradients_ready);
 
   // ---- the parts, for a driver that does its own scheduling ----
   struct StepResult {
@@ -88,13 +86,16 @@ class Solver {
 
   // ---- state ----
   // <snapshot_prefix>_iter_<N>.caffemodel[.h5] and .solverstate[.h5]; returns the model's path.
-  // Rank 0 writes for all: other ranks do nothing.
+  // Rank 0 writes for all, but all ranks call it.
   std::string snapshot();
-  // state_path may be empty: the model only.
+  // state_path may be empty: the model only. With several workers a state needs keep_state.
   void write_snapshot(const std::string& model_path, const std::string& state_path,
                       const std::string& learned_net);
   void restore(const std::string& state_path);
   const std::vector<std::shared_ptr<Blob>>& history() const { return history_; }
+  // Workers share updates out, and with them the history. After the next iteration all will have
+  // all of it. One rank suffices to call it, at whatever iteration the others are.
+  void keep_state() { update_->request_history(); }
 
   // ---- several workers ----
   // From now on gradients are averaged over the ranks. Rank 0's parameters and history are sent to
@@ -122,7 +123,8 @@ class Solver {
   void check_snapshot_folder() const;
   std::string snapshot_name(const std::string& extension) const;
   void share_start();
-  bool layouts_agree();
+  ParameterUpdate::Agreement agree();
+  bool may_share_updates() const;
   bool test_due() const;
   SolverRequest next_request();
   void obey_requests();

@@ -30,6 +30,7 @@ void Solver::check_snapshot_folder() const {
 std::string Solver::snapshot() {
   const std::string model = snapshot_name(".caffemodel");
   const std::string state = snapshot_name(".solverstate");
+  update_->gather_history();
   if (options_.rank != 0) return model;
   const char* format = param_.snapshot_format() == SolverParameter::HDF5 ? "HDF5" : "binary proto";
   CAFFE_LOG_INFO("Snapshotting to ", format, " file ", model);
@@ -40,6 +41,9 @@ std::string Solver::snapshot() {
 
 void Solver::write_snapshot(const std::string& model_path, const std::string& state_path,
                             const std::string& learned_net) {
+  CAFFE_REQUIRE(state_path.empty() || update_->history_is_whole(), "cannot write ", state_path,
+                ": the solver's history is spread over the workers; ask for it before the last "
+                "iteration (caffe_solver_keep_state)");
   write_model(model_path, net_->to_proto(param_.snapshot_diff()));
   if (state_path.empty()) return;
   SolverState state;

@@ -83,9 +83,21 @@ void Solver::set_exchange(Exchange* exchange) {
   CAFFE_REQUIRE(exchange->world() == options_.world && exchange->rank() == options_.rank,
                 "the solver is rank ", options_.rank, " of ", options_.world,
                 ", the group has rank ", exchange->rank(), " of ", exchange->world());
+  CAFFE_REQUIRE(update_->history_is_whole(),
+                "the history of this solver is spread over the workers of the group that it was "
+                "in; make a new solver from a snapshot");
   exchange_ = exchange;
   share_start();
-  update_->set_exchange(exchange, !layouts_agree());
+  update_->set_exchange(exchange, agree());
+}
+
+void Solver::add_callback(std::function<void()> on_start,
+                          std::function<void()> on_gradients_ready) {
+  CAFFE_REQUIRE(!on_gradients_ready || !update_->shares(),
+                "a callback for gradients must be added before the solver joins other workers: "
+                "these have agreed to share updates out, so no worker has all gradients");
+  if (on_start) on_start_.push_back(std::move(on_start));
+  if (on_gradients_ready) on_gradients_ready_.push_back(std::move(on_gradients_ready));
 }
 
 void Solver::share_start() {
@@ -103,8 +115,14 @@ void Solver::share_start() {
   }
 }
 
-// Blocked layouts depend on the CPU: where the ranks' differ, gradients travel in plain order.
-bool Solver::layouts_agree() {
+// Whether nobody will ask this rank for gradients that are summed over the workers.
+bool Solver::may_share_updates() const {
+  return exchange_->world() > 1 && !exchange_->rounds() && param_.clip_gradients() < 0 &&
+         !param_.snapshot_diff() && options_.observed && on_gradients_ready_.empty();
+}
+
+// Blocked layouts depend on the CPU: where the ranks' differ, all travels in plain order.
+ParameterUpdate::Agreement Solver::agree() {
   std::string text;
   for (const Net::Parameter& parameter : net_->parameters()) {
     const Buffer& data = parameter.blob->data();
@@ -114,9 +132,9 @@ bool Solver::layouts_agree() {
   const uint64_t mine = random_key(0, text);
   uint64_t first = mine;
   exchange_->broadcast(&first, sizeof(first), 0);
-  float different = first == mine ? 0 : 1;
-  exchange_->sum(&different, 1);
-  return different == 0;
+  float objections[2] = {first == mine ? 0.0f : 1.0f, may_share_updates() ? 0.0f : 1.0f};
+  exchange_->sum(objections, 2);
+  return {objections[0] > 0, objections[1] == 0};
 }
 
 }  // namespace caffe

@@ -83,6 +83,7 @@ void train(const Digits& digits, const std::string& solver, int world, int steps
     if (world > 1) must(caffe_solver_set_comm(handle.get(), comm.get()));
     if (saves) save(handle.get(), digits, world, rank.rank);
     for (int i = 0; i < steps; i += every) {
+      if (saves) must(caffe_solver_keep_state(handle.get()));
       must(caffe_solver_step(handle.get(), every, nullptr));
       if (saves) save(handle.get(), digits, world, rank.rank);
     }
@@ -206,6 +207,59 @@ TEST_P(Equality, AllRanksHoldTheSameBitsWithBf16OnTheWire) {
     EXPECT_EQ(history_of(file(digits, world, 0, 10, ".solverstate")),
               history_of(file(digits, world, rank, 10, ".solverstate")));
   }
+}
+
+// Where gradients are clipped every rank updates all weights, by sums of all gradients; a limit that
+// is never reached changes no bit.
+TEST_P(Equality, UpdatesThatAreSharedOutGiveTheBitsOfUpdatesByAll) {
+  const int world = GetParam();
+  const Digits shared, whole;
+  const std::string records = shared.scratch.golden("e2e_digits/digits_train_lmdb");
+  // Adam has two kinds of history; of 100 units there are shares of every size.
+  for (const std::string solver : {"momentum: 0.9", "type: 'Adam' momentum2: 0.999"}) {
+    const std::string settings = "base_lr: 0.01 weight_decay: 0.001 " + solver;
+    train(shared, solver_of(lenet(records, 4), settings), world, 10, 5, "", true);
+    train(whole, solver_of(lenet(records, 4), settings + " clip_gradients: 1e30"), world, 10, 5);
+    for (int rank = 0; rank < world; ++rank) {
+      EXPECT_EQ(weights_of(file(shared, world, rank, 10, ".caffemodel")),
+                weights_of(file(whole, world, 0, 10, ".caffemodel")));
+      EXPECT_EQ(history_of(file(shared, world, rank, 10, ".solverstate")),
+                history_of(file(whole, world, 0, 10, ".solverstate")));
+    }
+  }
+}
+
+// Rank 0 alone looks at the clock: the others take part wherever they are in their own steps.
+TEST_P(Equality, AStateIsWholeWhereOneRankAsksForIt) {
+  const int world = GetParam();
+  const Digits digits, other;
+  const std::string text = solver_text(digits, kBatch, kMomentum);
+  const auto ends = run_processes(world, [&](const Rank& rank) {
+    const SolverHandle handle = make_solver(text, rank.options);
+    const CommHandle comm = rank.connect(caffe_solver_config_hash(handle.get()));
+    must(caffe_solver_set_comm(handle.get(), comm.get()));
+    if (rank.rank == 0) {
+      must(caffe_solver_keep_state(handle.get()));
+      must(caffe_solver_step(handle.get(), 3, nullptr));
+      save(handle.get(), digits, world, 0);
+      must(caffe_solver_step(handle.get(), 4, nullptr));
+      const int status = caffe_solver_snapshot(
+          handle.get(), digits.scratch.path("m").c_str(), digits.scratch.path("s").c_str(), "m");
+      if ((status == CAFFE_OK) != (world == 1)) throw std::runtime_error("a state in parts");
+      if (world > 1) {
+        const std::string error = caffe_last_error();
+        if (error.find("caffe_solver_keep_state") == std::string::npos)
+          throw std::runtime_error(error);
+      }
+      must(caffe_solver_snapshot(handle.get(), digits.scratch.path("m").c_str(), nullptr, nullptr));
+    } else {
+      must(caffe_solver_step(handle.get(), 7, nullptr));
+    }
+  });
+  ASSERT_THAT(ends, Each(""));
+  train(other, solver_text(other, kBatch, kMomentum), world, 3, 3);
+  EXPECT_EQ(history_of(file(digits, world, 0, 3, ".solverstate")),
+            history_of(file(other, world, 0, 3, ".solverstate")));
 }
 
 // bf16 has 8 significant bits, and a number is rounded once a hop.

@@ -44,12 +44,15 @@ namespace {
 using testing::Each;
 using testing::IsEmpty;
 
-// Sums of all three algorithms and both wires, as in a training step, then a barrier.
+// Sums of all three algorithms and both wires, and those that are applied, as in a training step,
+// then a barrier.
 void step(SumQueue& queue, Communicator& group, std::vector<float>& data) {
+  static const Communicator::Apply kApply = [](size_t, size_t) {};
   SumQueue::Ticket last = 0;
   for (const size_t n : {size_t{100}, size_t{60'000}, size_t{1'000'000}}) {
     queue.push(data.data(), n, Wire::kFloat32);
-    last = queue.push(data.data(), n, Wire::kBf16);
+    queue.push(data.data(), n, Wire::kBf16);
+    last = queue.push(data.data(), data.data(), n, kApply);
   }
   queue.wait(last);
   group.barrier();

@@ -159,6 +159,74 @@ TEST(AllReduceOfTwo, IsThePlainSum) {
   }
 }
 
+// What a rank ends with, and how often it was handed each element.
+struct Applied {
+  std::vector<float> results;
+  std::vector<int> times;
+};
+
+std::vector<Applied> reduced_and_applied(int world, size_t n) {
+  std::vector<Applied> all(world);
+  const auto errors = run_group(world, [&](Communicator& group) {
+    Applied& own = all[group.rank()];
+    own = {std::vector<float>(n, -9), std::vector<int>(n)};
+    std::vector<float> data = values(group.rank(), n);
+    const Communicator::Apply apply = [&](size_t begin, size_t count) {
+      for (size_t i = begin; i < begin + count; ++i) {
+        own.results[i] = 3 * data[i] + static_cast<float>(i % 7);
+        ++own.times[i];
+      }
+    };
+    group.reduce_apply_gather(data.data(), own.results.data(), n, apply);
+    for (int rank = 0; rank < group.world(); ++rank) {
+      const Communicator::Part part = group.owned(n, rank);
+      ASSERT_LE(part.begin + part.count, n);
+      if (rank != group.rank()) continue;
+      for (size_t i = 0; i < n; ++i) {
+        ASSERT_EQ(own.times[i], i >= part.begin && i < part.begin + part.count) << "at " << i;
+      }
+    }
+  });
+  EXPECT_THAT(errors, Each(IsEmpty()));
+  return all;
+}
+
+class ReduceApplyGather : public testing::TestWithParam<std::tuple<int, size_t>> {};
+
+TEST_P(ReduceApplyGather, GivesAllRanksWhatTheOwnersMakeOfTheSum) {
+  const auto [world, n] = GetParam();
+  const std::vector<float> sums = summed(world, n, Wire::kFloat32);
+  const std::vector<Applied> all = reduced_and_applied(world, n);
+  const int owners = n * sizeof(float) <= 65536 ? world : 1;
+  for (size_t i = 0; i < n; ++i) {
+    int times = 0;
+    for (const Applied& rank : all) {
+      times += rank.times[i];
+      ASSERT_EQ(rank.results[i], 3 * sums[i] + static_cast<float>(i % 7)) << "at " << i;
+    }
+    ASSERT_EQ(times, owners) << "at " << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, ReduceApplyGather,
+                         testing::Combine(testing::Range(1, 10),
+                                          testing::Values(0, 1, 1023, 16384, 16385, 65536, 100'003,
+                                                          1'000'001)));
+
+TEST(ReduceApplyGatherAgainstASum, IsFound) {
+  const auto errors = run_group(2, [&](Communicator& group) {
+    std::vector<float> data(100'000);
+    if (group.rank() == 0) {
+      group.allreduce_sum(data.data(), data.size());
+    } else {
+      group.reduce_apply_gather(data.data(), data.data(), data.size(), [](size_t, size_t) {});
+    }
+  });
+  for (const std::string& error : errors) {
+    EXPECT_THAT(error, testing::HasSubstr("reduce-apply-gather of 100000 floats"));
+  }
+}
+
 class Broadcast : public testing::TestWithParam<std::tuple<int, size_t>> {};
 
 TEST_P(Broadcast, GivesEveryRankTheBytesOfEachRoot) {

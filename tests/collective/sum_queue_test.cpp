@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "collective/group.h"
 
 namespace caffe {
@@ -39,6 +41,29 @@ TEST_P(Queued, SumsComeInOrderWhileTheCallerGoesOn) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Worlds, Queued, testing::Values(1, 2, 3, 5));
+
+TEST(SumQueue, AppliesWhatItIsGivenInItsOwnThread) {
+  const auto errors = run_group(2, [](Communicator& group) {
+    SumQueue queue(group);
+    std::vector<float> data(200'000, 1.0f), results(data.size());
+    std::vector<float> small(100, 1.0f);
+    std::thread::id where;
+    const Communicator::Apply apply = [&](size_t begin, size_t count) {
+      where = std::this_thread::get_id();
+      for (size_t i = begin; i < begin + count; ++i) results[i] = 10 * data[i];
+    };
+    // Between sums, whose memory is another.
+    queue.push(small.data(), small.size(), Wire::kFloat32);
+    const auto ticket = queue.push(data.data(), results.data(), data.size(), apply);
+    queue.push(small.data(), small.size(), Wire::kFloat32);
+    queue.wait(ticket);
+    ASSERT_THAT(results, Each(20.0f));
+    ASSERT_NE(where, std::this_thread::get_id());
+    queue.wait(ticket + 1);
+    ASSERT_THAT(small, Each(4.0f));
+  });
+  EXPECT_THAT(errors, Each(IsEmpty()));
+}
 
 TEST(SumQueue, PassesOnWhatEndedTheGroupAndLetsGoOfTheMemory) {
   const auto errors = run_group(3, [](Communicator& group) {

@@ -55,7 +55,7 @@ ProgressBar::ProgressBar(Solver& solver) : solver_(solver), first_(solver.iter()
       [this] {
         if (seconds_since(drawn_) >= kSecondsBetweenDrawings) draw();
       },
-      [] {});
+      nullptr);
 }
 
 ProgressBar::~ProgressBar() {

@@ -1,11 +1,13 @@
 #include "io/files.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 
 #include "core/error.h"
 #include "io/snapshot.h"
+#include "support/error_of.h"
 #include "support/scratch.h"
 
 namespace caffe {
@@ -23,6 +25,15 @@ TEST(WriteAtomically, ReplacesTheWholeFile) {
   write_file(scratch.path("f"), "second");
   EXPECT_EQ(read_file(scratch.path("f")), "second");
   EXPECT_EQ(entries(scratch.path()), 1);
+}
+
+// Of a link to it, so that only the link is lost where the check is.
+TEST(WriteAtomically, RefusesADevice) {
+  const testing::Scratch scratch;
+  std::filesystem::create_symlink("/dev/null", scratch.path("f"));
+  EXPECT_THAT(testing::error_of([&] { write_file(scratch.path("f"), "content"); }),
+              ::testing::HasSubstr("it is a device"));
+  EXPECT_TRUE(std::filesystem::is_symlink(scratch.path("f")));
 }
 
 TEST(WriteAtomically, LeavesTheOldFileWhereWritingFails) {

@@ -4,11 +4,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "io/prototxt.h"
 #include "solvers/solver.h"
+#include "support/error_of.h"
+#include "support/scratch.h"
 
 namespace caffe {
 namespace {
+
+using testing::error_of;
 
 // The other worker has the same gradients and loss: every sum is twice what it was, the mean is
 // what one worker has, to the last bit.
@@ -26,6 +32,17 @@ class MirrorExchange : public Exchange {
     sizes.push_back(count);
     return started_;
   }
+  uint64_t start_apply(float* values, float* results, size_t count, const Apply& apply) override {
+    const uint64_t sum = start_sum(values, count);
+    // In two pieces, neither of which ends where a parameter does.
+    const size_t middle = count / 2 + 1;
+    apply(middle, count - middle);
+    apply(0, middle);
+    applied += results != values;
+    return sum;
+  }
+  // What the mirror owns it has computed, too.
+  Part owned(size_t count, int) const override { return {0, count}; }
   bool done(uint64_t) override {
     log += 'd';
     return arrives_within_backward;
@@ -37,6 +54,7 @@ class MirrorExchange : public Exchange {
 
   bool arrives_within_backward = true;
   uint64_t fails_at = 0;
+  int applied = 0;
   std::string log;
   std::vector<size_t> sizes;
   std::string abandoned;
@@ -117,6 +135,7 @@ TEST_P(Exchanged, EndsWithTheBitsOfOneWorker) {
                 static_cast<double>(static_cast<float>(reference->train_iteration().loss)));
     }
     EXPECT_TRUE(state(*together) == state(*reference));
+    EXPECT_EQ(exchange.applied > 0, !solver.has_clip_gradients());
     EXPECT_FALSE(state(*together) == state(*alone));
   }
 }
@@ -170,6 +189,86 @@ TEST(Buckets, WaitForTheEndWhereSomebodyLooksBetweenLayers) {
   solver->train_iteration();
   EXPECT_EQ(starts.find_first_not_of('0'), std::string::npos) << starts;
   EXPECT_GE(exchange.sizes.size(), 3u);
+}
+
+TEST(SharedUpdates, AreNotWhereSomebodyWantsTheGradients) {
+  const auto shares = [](const std::string& more, const auto& prepare) {
+    MirrorExchange exchange;
+    SolverOptions options;
+    options.observed = std::vector<std::string>();
+    options.world = 2;
+    prepare(options);
+    Solver solver(param(more, deep()), options);
+    if (more.empty()) {
+      solver.add_callback([] {}, [&] { EXPECT_EQ(exchange.applied, 0); });
+    }
+    solver.set_exchange(&exchange);
+    solver.train_iteration();
+    return exchange.applied > 0;
+  };
+  const auto nothing = [](SolverOptions&) {};
+  EXPECT_TRUE(shares("iter_size: 1", nothing));
+  EXPECT_FALSE(shares("", nothing));
+  EXPECT_FALSE(shares("snapshot_diff: true", nothing));
+  EXPECT_FALSE(shares("clip_gradients: 1", nothing));
+  EXPECT_FALSE(shares("iter_size: 1", [](SolverOptions& options) { options.observed.reset(); }));
+}
+
+TEST(SharedUpdates, RefuseWhoComesLateForTheGradients) {
+  MirrorExchange exchange;
+  const auto solver = make(param("", deep()), &exchange);
+  EXPECT_THAT(error_of([&] { solver->add_callback(nullptr, [] {}); }),
+              ::testing::HasSubstr("must be added before the solver joins other workers"));
+  EXPECT_THAT(error_of([&] { solver->apply_update(); }), ::testing::HasSubstr("share its updates"));
+  solver->add_callback([] {}, nullptr);
+  solver->train_iteration();
+}
+
+TEST(SharedUpdates, ReachWeightsThatSomebodyHoldsAViewOf) {
+  MirrorExchange exchange;
+  const auto solver = make(param("", deep()), &exchange);
+  const auto reference = make(param("", deep()), nullptr);
+  solver->train_iteration();
+  reference->train_iteration();
+  std::vector<std::shared_ptr<Buffer::Pin>> pins;
+  for (const Net::Parameter& parameter : solver->net().parameters()) {
+    pins.push_back(parameter.blob->data().pin());
+  }
+  for (int i = 0; i < 2; ++i) {
+    solver->train_iteration();
+    reference->train_iteration();
+  }
+  EXPECT_TRUE(state(*solver) == state(*reference));
+  const Blob& first = *reference->net().parameters()[0].blob;
+  EXPECT_EQ(std::memcmp(pins[0]->storage->data(), first.data_as<float>(),
+                        static_cast<size_t>(first.count()) * sizeof(float)),
+            0);
+}
+
+TEST(SharedUpdates, LeaveANetThatLivesLongerItsWeights) {
+  MirrorExchange exchange;
+  auto solver = make(param("", deep()), &exchange);
+  solver->train_iteration();
+  const std::shared_ptr<Net> net = solver->net_ptr();
+  const std::string before = net->to_proto().SerializeAsString();
+  solver.reset();
+  EXPECT_TRUE(net->to_proto().SerializeAsString() == before);
+}
+
+TEST(SharedUpdates, LeaveNoWholeStateUnlessOneAskedForIt) {
+  MirrorExchange exchange;
+  const auto solver = make(param("", deep()), &exchange);
+  const testing::Scratch scratch;
+  const auto write = [&] { solver->write_snapshot(scratch.path("m"), scratch.path("s"), ""); };
+  EXPECT_EQ(error_of(write), "");
+  solver->train_iteration();
+  EXPECT_THAT(error_of(write), ::testing::HasSubstr("history is spread over the workers"));
+  EXPECT_THAT(error_of([&] { solver->set_exchange(&exchange); }),
+              ::testing::HasSubstr("make a new solver from a snapshot"));
+  solver->keep_state();
+  solver->train_iteration();
+  EXPECT_EQ(error_of(write), "");
+  EXPECT_EQ(error_of([&] { solver->set_exchange(&exchange); }), "");
 }
 
 TEST(Buckets, WeightsStayUntilTheGradientsWereShown) {

@@ -197,6 +197,11 @@ Java_com_yahoo_ml_caffe_engine_Native_solverLayerTimes(JNIEnv* env, jclass, jlon
   });
 }
 
+JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverKeepState(JNIEnv* env, jclass,
+                                                                             jlong solver) {
+  guarded(env, [&] { check(env, caffe_solver_keep_state(handle<caffe_solver>(env, solver))); });
+}
+
 JNIEXPORT void JNICALL Java_com_yahoo_ml_caffe_engine_Native_solverSnapshot(
     JNIEnv* env, jclass, jlong solver, jstring model, jstring state, jstring learned_net) {
   guarded(env, [&] {

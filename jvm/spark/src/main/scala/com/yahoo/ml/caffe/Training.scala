@@ -55,8 +55,13 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
       while (going && iteration < end) {
         if (validates(iteration)) going = validate(iteration)
         if (going) {
-          iteration = step(iteration)
-          if (first) save(iteration, uploads)
+          val until = nextStop(iteration)
+          val saving = savingAt(until, uploads)
+          if (saving.isDefined) solver.keepState()
+          step(iteration, until)
+          iteration = until
+          if (first) progress.send(RunLog.At + iteration)
+          saving.foreach(_.apply())
         }
       }
       if (going && validates(iteration)) validate(iteration)
@@ -79,15 +84,18 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
   private def validates(iteration: Long): Boolean =
     isDue(iteration, interval) && (iteration > 0 || parameter.getTestInitialization)
 
-  private def step(iteration: Long): Long = {
+  /** Where the loop looks up next: all workers at what is due for all, each when it likes in between. */
+  private def nextStop(iteration: Long): Long = {
     val boundaries = Seq(interval, display, snapshotEvery).filter(_ > 0).map(every => (iteration / every + 1) * every)
-    val until = (boundaries :+ end :+ (iteration + longest)).min
+    (boundaries :+ end :+ (iteration + longest)).min
+  }
+
+  private def step(iteration: Long, until: Long): Unit = {
     val done = solver.step(until - iteration)
     totals = Totals(totals.records + done.records, totals.seconds + done.seconds, totals.dataSeconds + done.dataSeconds,
       totals.communicationSeconds + done.communicationSeconds)
     TrainingMetrics.waited(done.dataSeconds, done.communicationSeconds)
     if (isDue(done.iteration, display) || done.iteration == end && display > 0) report(done)
-    done.iteration
   }
 
   // Worker 0 looks up about once a second to see whether a checkpoint is due; workers need not look up together.
@@ -139,11 +147,13 @@ private[caffe] final class Training(job: TrainJob, rank: Int, where: String, sol
     for (((name, value), i) <- values.zipWithIndex) tell(s"    Test net output #$i: $name = ${Training.short(value)}")
   }
 
-  private def save(iteration: Long, uploads: Uploads): Unit = {
-    progress.send(RunLog.At + iteration)
-    val checkpointDue = job.checkpointMillis > 0 && System.nanoTime() - saved > job.checkpointMillis * 1000000L
-    if (isDue(iteration, snapshotEvery)) snapshot(iteration, uploads)
-    else if (checkpointDue && iteration < end && uploads.isFree) checkpoint(iteration, uploads)
+  /** What worker 0 will write at an iteration. It must be known before: then the other workers send their part of the state. */
+  private def savingAt(iteration: Long, uploads: Uploads): Option[() => Unit] = {
+    def checkpointIsDue = job.checkpointMillis > 0 && System.nanoTime() - saved > job.checkpointMillis * 1000000L
+    if (!first) None
+    else if (isDue(iteration, snapshotEvery)) Some(() => snapshot(iteration, uploads))
+    else if (checkpointIsDue && iteration < end && uploads.isFree) Some(() => checkpoint(iteration, uploads))
+    else None
   }
 
   /** Rank 0 writes to its own disk, and goes on training while the files travel. */

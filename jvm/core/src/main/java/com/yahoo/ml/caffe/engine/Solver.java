@@ -59,7 +59,15 @@ public final class Solver extends Handle {
     return new NamedArrays((String[]) both[0], (float[][]) both[1]);
   }
 
-  /** Writes weights, and the state unless its path is null; the state then names `learnedNet` as its weights. */
+  /** A worker among several has all of the state after a step before which some worker called this: see caffe_solver_keep_state. */
+  public void keepState() throws IOException {
+    Native.solverKeepState(address());
+  }
+
+  /**
+   * Writes weights, and the state unless its path is null; the state then names `learnedNet` as its weights. A worker among
+   * several needs keepState before it.
+   */
   public void snapshot(String model, String state, String learnedNet) throws IOException {
     Native.solverSnapshot(address(), model, state, learnedNet);
   }

@@ -73,6 +73,8 @@ final class Native {
   /** {String[] names, float[][] {forward, backward}}. */
   static native Object[] solverLayerTimes(long solver) throws IOException;
 
+  static native void solverKeepState(long solver) throws IOException;
+
   static native void solverSnapshot(long solver, String model, String state, String learnedNet) throws IOException;
 
   static native void solverCancel(long solver);
