@@ -49,10 +49,7 @@ class BenchExchange : public Exchange {
   uint64_t start_apply(float* values, float* results, size_t count, const Apply& apply) override {
     return start(count, [=, this, &apply] { return queue_.push(values, results, count, apply); });
   }
-  Part owned(size_t count, int rank) const override {
-    const auto part = group_.owned(count, rank);
-    return {part.begin, part.count};
-  }
+  Part owned(size_t count, int rank) const override { return group_.owned(count, rank); }
   bool done(uint64_t sum) override { return overlap_ ? queue_.done(sum) : carried_out_ >= sum; }
   void wait(uint64_t sum) override {
     if (overlap_) return queue_.wait(sum);

@@ -36,7 +36,7 @@ WORKERS = (
     ("lenet", "all", 2000),
     ("cifar10_quick", "each", 400),
     ("cifar10_quick", "all", 400),
-    ("caffenet", "all", 30),
+    ("caffenet", "all", 120),
 )
 MASTERS = {"local": "local[2]", "cluster": "local-cluster[2,1,1024]"}
 

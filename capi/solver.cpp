@@ -161,6 +161,7 @@ uint64_t caffe_solver_config_hash(const caffe_solver* solver) {
 int caffe_solver_set_comm(caffe_solver* solver, caffe_comm* comm) {
   return guarded([&] {
     given(solver, "solver"), given(comm, "comm");
+    CAFFE_REQUIRE(!solver->exchange, "the solver has joined a group before; make a new one");
     auto exchange = caffe::capi::make_exchange(*comm);
     CAFFE_REQUIRE(exchange->rank() == solver->rank && exchange->world() == solver->world,
                   "the group says rank ", exchange->rank(), " of ", exchange->world(),

@@ -21,8 +21,6 @@ CAFFE_CLONES void add(float* __restrict__ sum, const float* __restrict__ summand
 
 size_t divide_up(size_t a, size_t b) { return (a + b - 1) / b; }
 
-using Part = Communicator::Part;
-
 // Cuts n floats into one share per rank and each share into pieces. Piece i of the ring's
 // 2 (world - 1) rounds belongs to round i / pieces.
 struct Cut {

@@ -52,14 +52,14 @@ void allreduce_by_doubling(Conversation& exchange, Workspace& work, float* data,
 // Wire::kBf16 a share's owner must round what it has finished, so that all end with the same bits.
 void reduce_by_ring(Conversation& exchange, Workspace& work, const Reduction& reduction, Wire wire);
 // The part of n elements that `rank` finishes.
-Communicator::Part owned_in_ring(const Workspace& work, size_t n, int rank);
+Part owned_in_ring(const Workspace& work, size_t n, int rank);
 
 // As many bytes as the ring where world is a power of two, else 2 n more for some ranks, but in
 // 2 log2(world) exchanges: ranks in pairs halve what they sum, then double what they know
 // (Rabenseifner 2004).
 void reduce_by_halving(Conversation& exchange, Workspace& work, const Reduction& reduction,
                        Wire wire);
-Communicator::Part owned_in_halving(size_t n, int rank, int world);
+Part owned_in_halving(size_t n, int rank, int world);
 // Which of the two is faster (docs/communication.md says how that was found).
 bool prefers_halving(size_t n, int world);
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/part.h"
 
 namespace caffe {
 
@@ -105,10 +106,6 @@ class Communicator {
   // all ranks own all of it, and `apply` must do the same everywhere. It runs in the caller's
   // thread and must not throw.
   virtual void reduce_apply_gather(float* data, float* results, size_t n, const Apply& apply) = 0;
-  struct Part {
-    size_t begin = 0;
-    size_t count = 0;
-  };
   // What `rank` owns of n floats there. Depends on n and the group alone.
   virtual Part owned(size_t n, int rank) const = 0;
   // `root`'s bytes to all.

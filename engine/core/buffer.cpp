@@ -43,6 +43,7 @@ void Buffer::resize(int64_t count) {
   zero_ = true;
   if (!plain.storage || plain.storage->bytes() < bytes_needed(plain) || pinned()) {
     plain.storage.reset();  // a pin keeps the old memory for its holder
+    plain.lender.reset();
     plain.data = nullptr;
     pin_.reset();
   }
@@ -120,12 +121,14 @@ void Buffer::set_zero() {
   if (pinned()) update(0);  // who holds a view sees it, and begin_pass takes what the view shows
 }
 
-void Buffer::bind(int index, void* memory) {
+void Buffer::bind(int index, void* memory, std::shared_ptr<const void> lender) {
   Slot& slot = slots_[static_cast<size_t>(index)];
+  if (slot.data == memory) return;
   CAFFE_REQUIRE_CODE(index != 0 || !pinned(), ErrorCode::kInternal, "a pinned buffer cannot move");
   if (slot.valid) std::memcpy(memory, slot.data, bytes_needed(slot));
   slot.storage.reset();
   slot.data = memory;
+  slot.lender = std::move(lender);
 }
 
 void* Buffer::release(int index) {
@@ -133,6 +136,7 @@ void* Buffer::release(int index) {
   Slot& slot = slots_[static_cast<size_t>(index)];
   if (slot.storage) return nullptr;
   slot.valid = false;
+  slot.lender.reset();
   return std::exchange(slot.data, nullptr);
 }
 
@@ -141,6 +145,7 @@ void Buffer::settle(int index) {
   Slot& slot = slots_[static_cast<size_t>(index)];
   if (slot.storage || slot.data == nullptr) return;
   const bool valid = slot.valid;
+  const std::shared_ptr<const void> lender = slot.lender;
   const void* content = release(index);
   if (!valid) return;
   allocate(slot);
@@ -160,6 +165,7 @@ void Buffer::take(int index, Buffer* other, int other_index, bool exchanges_lent
   if ((owned || lent) && !pinned() && !other->pinned()) {
     std::swap(mine.storage, theirs.storage);
     std::swap(mine.data, theirs.data);
+    std::swap(mine.lender, theirs.lender);
   } else {
     if (exchanges_lent && !mine.storage) allocate(mine);
     std::memcpy(mine.data, source, bytes_needed(mine));
@@ -180,6 +186,7 @@ std::shared_ptr<Buffer::Pin> Buffer::pin() {
     Slot& plain = slots_[0];
     if (!plain.storage) {  // bound to an arena: views need memory of their own
       const void* content = plain.data;
+      const std::shared_ptr<const void> lender = plain.lender;
       allocate(plain);
       std::memcpy(plain.data, content, bytes_needed(plain));
     }
@@ -217,6 +224,7 @@ size_t Buffer::bytes_needed(const Slot& slot) const {
 
 void Buffer::allocate(Slot& slot) {
   slot.storage = std::make_shared<Storage>(bytes_needed(slot));
+  slot.lender.reset();
   slot.data = slot.storage->data();
 }
 

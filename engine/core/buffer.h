@@ -108,8 +108,8 @@ class Buffer {
   bool is_zero() const { return zero_; }
 
   // Makes a representation live in foreign memory (an arena), which must outlive the buffer or the
-  // next bind, release or settle.
-  void bind(int index, void* memory);
+  // next bind, release or settle; with a lender the buffer sees to that.
+  void bind(int index, void* memory, std::shared_ptr<const void> lender = nullptr);
   // Gives foreign memory back, with what is in it: until something is written, the representation
   // has no content. Nothing happens where the memory is the buffer's own. Returns what it was.
   void* release(int index);
@@ -151,6 +151,7 @@ class Buffer {
   struct Slot {
     LayoutPtr layout;
     std::shared_ptr<Storage> storage;
+    std::shared_ptr<const void> lender;  // of foreign memory
     void* data = nullptr;
     bool valid = false;
   };

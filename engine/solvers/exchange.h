@@ -6,10 +6,11 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/part.h"
 
 namespace caffe {
 
-// How a solver talks to the other workers. Every call but abandon is collective: all ranks make it,
+// How a solver talks to the other workers. What is not said to be is collective: all ranks make it,
 // in the same order. Errors are caffe::Error with ErrorCode::kCommunication; afterwards the
 // exchange is dead.
 class Exchange {
@@ -30,20 +31,16 @@ class Exchange {
   // As start_sum, but every part of values is summed, as it is and without rounding, on one rank
   // only, its owner. That one calls apply(begin, count) for all that it owns, in pieces; what this
   // leaves in results[begin, begin + count) is sent to all ranks, which end with the same bits
-  // there. Small values are owned by all.
+  // there. Small values are owned by all, and apply must do the same on every rank.
   virtual uint64_t start_apply(float* values, float* results, size_t count, const Apply& apply) = 0;
-  struct Part {
-    size_t begin = 0;
-    size_t count = 0;
-  };
-  // What `rank` owns of so many values.
+  // What `rank` owns of so many values. Not collective.
   virtual Part owned(size_t count, int rank) const = 0;
   // Whether this sum, and all that were started before it, are done.
   virtual bool done(uint64_t sum) = 0;
   virtual void wait(uint64_t sum) = 0;
   // Whether values of start_sum are rounded on their way.
   virtual bool rounds() const = 0;
-  // Ends the exchange, and that of the other ranks, with `cause`. Sums under way end, and their
+  // Not collective. Ends the exchange, and that of the other ranks, with `cause`. Sums under way end, and their
   // values belong to the caller again.
   virtual void abandon(const Error& cause) noexcept = 0;
 
@@ -72,10 +69,7 @@ class GroupExchange : public Exchange {
   uint64_t start_apply(float* values, float* results, size_t count, const Apply& apply) override {
     return queue_.push(values, results, count, apply);
   }
-  Part owned(size_t count, int rank) const override {
-    const auto part = group_.owned(count, rank);
-    return {part.begin, part.count};
-  }
+  Part owned(size_t count, int rank) const override { return group_.owned(count, rank); }
   bool done(uint64_t sum) override { return queue_.done(sum); }
   void wait(uint64_t sum) override {
     timed([&] { queue_.wait(sum); });

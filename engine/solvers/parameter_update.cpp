@@ -33,19 +33,13 @@ ParameterUpdate::ParameterUpdate(const SolverParameter& param, const UpdateRule&
                                  const std::vector<std::shared_ptr<Blob>>& history)
     : param_(param), rule_(rule), net_(net), history_(history) {}
 
-ParameterUpdate::~ParameterUpdate() {
-  if (!wire_) return;
-  for (const Learned& learned : learned_)
-    learned.parameter->blob->diff().release(learned.diff_index);
-  wire_.reset();
-  if (!weights_) return;
-  for (const Learned& learned : learned_)
-    learned.parameter->blob->data().settle(learned.data_index);
-}
-
 void ParameterUpdate::set_exchange(Exchange* exchange, const Agreement& agreement) {
   exchange_ = exchange;
   agreement_ = agreement;
+  for (const Net::Parameter& parameter : net_.parameters()) {
+    const Buffer& data = parameter.blob->data();
+    layouts_.push_back(agreement.plain_wire ? nullptr : data.layout(data.master()));
+  }
   bound_plan_ = -1;
   bind();  // before the first pass, which then brings the weights to where they will travel from
 }
@@ -63,7 +57,7 @@ void ParameterUpdate::bind() {
   std::stable_sort(learned_.begin(), learned_.end(), [](const Learned& a, const Learned& b) {
     return a.parameter->layer > b.parameter->layer;
   });
-  if (exchange_) lay_wire();
+  if (exchange_) lay_pieces();
   cut();
   bound_plan_ = net_.plan_generation();
 }
@@ -73,8 +67,8 @@ ParameterUpdate::Learned ParameterUpdate::bind_parameter(size_t index) {
   Learned learned;
   learned.parameter = &parameter;
   Buffer& data = parameter.blob->data();
-  learned.data_index = agreement_.plain_wire ? 0 : data.master();
-  const LayoutPtr& layout = data.layout(learned.data_index);
+  const LayoutPtr layout = exchange_ ? layouts_[index] : data.layout(data.master());
+  learned.data_index = data.representation(layout);
   learned.diff_index = parameter.blob->diff().representation(layout);
   for (int kind = 0; kind < rule_.histories(); ++kind) {
     Buffer& history =
@@ -86,33 +80,31 @@ ParameterUpdate::Learned ParameterUpdate::bind_parameter(size_t index) {
   return learned;
 }
 
-void ParameterUpdate::lay_wire() {
+// All learned parameters one behind the other, from where they travel without a copy, and the tail.
+void ParameterUpdate::lay_pieces() {
   int64_t total = kTail;
   for (const Learned& learned : learned_) total += round_up(learned.elements, kLine);
-  // The old piece lives until everything has moved out of it.
-  const auto lay = [&](std::unique_ptr<Storage>& piece, const auto& place) {
-    auto fresh = std::make_unique<Storage>(static_cast<size_t>(total) * sizeof(float));
-    float* next = static_cast<float*>(fresh->data());
+  const auto lay = [&](std::shared_ptr<Storage>& piece, const auto& place) {
+    // Layouts stay, and so do the pieces.
+    if (!piece) piece = std::make_shared<Storage>(static_cast<size_t>(total) * sizeof(float));
+    float* next = static_cast<float*>(piece->data());
     for (Learned& learned : learned_) {
-      place(learned, next);
+      const auto [buffer, index] = place(learned, next);
+      if (index != 0 || !buffer->pinned()) buffer->bind(index, next, piece);
       const int64_t size = round_up(learned.elements, kLine);
       std::fill(next + learned.elements, next + size, 0.0f);
       next += size;
     }
-    piece = std::move(fresh);
     return next;
   };
-  const auto move = [](Buffer& buffer, int index, float* memory) {
-    if (index != 0 || !buffer.pinned()) buffer.bind(index, memory);
-  };
-  tail_ = tail_result_ = lay(wire_, [&](Learned& learned, float* memory) {
+  tail_ = tail_result_ = lay(wire_, [](Learned& learned, float* memory) {
     learned.wire = memory;
-    move(learned.parameter->blob->diff(), learned.diff_index, memory);
+    return std::pair(&learned.parameter->blob->diff(), learned.diff_index);
   });
   if (!shares()) return;
-  tail_result_ = lay(weights_, [&](Learned& learned, float* memory) {
+  tail_result_ = lay(weights_, [](Learned& learned, float* memory) {
     learned.weights = memory;
-    move(learned.parameter->blob->data(), learned.data_index, memory);
+    return std::pair(&learned.parameter->blob->data(), learned.data_index);
   });
 }
 
@@ -183,6 +175,8 @@ void ParameterUpdate::begin(const Step& step, double loss) {
   step_ = step;
   overlaps_ = !watched();
   early_ = overlaps_ && step.early && !clips();
+  CAFFE_REQUIRE_CODE(!shares() || step.early, ErrorCode::kInternal,
+                     "weights must wait for what shared updates do not show");
   scale_ = 1.0f / static_cast<float>(param_.iter_size());
   if (exchange_) scale_ = 1.0f / static_cast<float>(exchange_->world()) / param_.iter_size();
   started_ = arrived_ = updated_ = 0;
@@ -210,6 +204,7 @@ double ParameterUpdate::collect() {
     if (early_) update_arrived();
   }
   if (!exchange_) return own_loss_;
+  for (const Learned& learned : learned_) learned.parameter->blob->data().end_pass();
   if (exchange_->rounds()) exchange_->wait(tail_sum_);
   gathers_ = tail_result_[1] > 0;
   return static_cast<double>(tail_result_[0]) / exchange_->world();
@@ -268,7 +263,8 @@ void ParameterUpdate::start(Bucket& bucket) {
     if (!shares()) continue;
     segment.operands = operands_of(learned);
     segment.operands.gradient = learned.wire;
-    copy(std::exchange(segment.operands.weights, learned.weights), learned.weights, segment);
+    copy(segment.operands.weights, learned.weights, segment);
+    segment.operands.weights = learned.weights;
   }
   bucket.sum =
       shares() ? exchange_->start_apply(bucket.begin, bucket.results, bucket.count, bucket.update)
@@ -302,7 +298,6 @@ void ParameterUpdate::take_back(const Bucket& bucket) {
     Blob& blob = *learned.parameter->blob;
     if (shares()) {
       copy(learned.weights, static_cast<float*>(blob.data().update(learned.data_index)), segment);
-      blob.data().end_pass();
     } else {
       copy(learned.wire, static_cast<float*>(blob.diff().write(learned.diff_index)), segment);
     }
@@ -396,7 +391,7 @@ void ParameterUpdate::gather_history() {
   if (whole_) return;
   for (const Bucket& bucket : buckets_) {
     for (int rank = 0; rank < exchange_->world(); ++rank) {
-      const Exchange::Part part = exchange_->owned(bucket.count, rank);
+      const Part part = exchange_->owned(bucket.count, rank);
       if (part.count == bucket.count) break;  // all have it
       const auto send = [&](const Segment& segment, int64_t offset, int64_t count) {
         const Learned& learned = learned_[segment.learned];

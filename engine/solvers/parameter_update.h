@@ -33,7 +33,6 @@ class ParameterUpdate {
   ParameterUpdate(const SolverParameter& param, const UpdateRule& rule, Net& net,
                   const std::vector<std::shared_ptr<Blob>>& history);
 
-  ~ParameterUpdate();  // weights and gradients move into memory of their own
   ParameterUpdate(const ParameterUpdate&) = delete;
   ParameterUpdate& operator=(const ParameterUpdate&) = delete;
 
@@ -42,7 +41,7 @@ class ParameterUpdate {
     bool plain_wire = false;  // all travels in row-major order, whatever the plan prefers
     bool shares = false;      // updates are shared out: nobody needs the summed gradients
   };
-  // From now on gradients are summed.
+  // From now on gradients are summed. Once, before the first iteration.
   void set_exchange(Exchange* exchange, const Agreement& agreement);
   bool shares() const { return agreement_.shares; }
 
@@ -112,7 +111,7 @@ class ParameterUpdate {
   void bind();
   Learned bind_parameter(size_t index);
   void cut();
-  void lay_wire();
+  void lay_pieces();
   void add_segment(const Segment& segment);
   void add_tail();
   bool watched() const;
@@ -141,14 +140,16 @@ class ParameterUpdate {
   const std::vector<std::shared_ptr<Blob>>& history_;
   Exchange* exchange_ = nullptr;
   Agreement agreement_;
+  std::vector<LayoutPtr> layouts_;  // with an exchange: of each parameter, whatever is planned anew
 
   int64_t bound_plan_ = -1;
   int64_t trimmed_plan_ = -1;     // the plan whose unused memory was given up
   std::vector<Learned> learned_;  // in the order in which they are completed
   std::vector<Learned> frozen_;   // parameters of lr_mult 0: their history goes on
   std::vector<Bucket> buckets_;
-  std::unique_ptr<Storage> wire_;     // all gradients, then the tail
-  std::unique_ptr<Storage> weights_;  // as the wire, with weights
+  // Buffers that lie in them keep them alive.
+  std::shared_ptr<Storage> wire_;     // all gradients, then the tail
+  std::shared_ptr<Storage> weights_;  // as the wire, with weights
   // Of the wire: the loss, and how many ranks request the history.
   static constexpr int64_t kTail = 2;
   float* tail_ = nullptr;

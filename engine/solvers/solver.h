@@ -99,7 +99,7 @@ class Solver {
 
   // ---- several workers ----
   // From now on gradients are averaged over the ranks. Rank 0's parameters and history are sent to
-  // all.
+  // all. Once.
   void set_exchange(Exchange* exchange);
   // Over parameter names and shapes.
   uint64_t config_hash() const;

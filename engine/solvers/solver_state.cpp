@@ -42,8 +42,8 @@ std::string Solver::snapshot() {
 void Solver::write_snapshot(const std::string& model_path, const std::string& state_path,
                             const std::string& learned_net) {
   CAFFE_REQUIRE(state_path.empty() || update_->history_is_whole(), "cannot write ", state_path,
-                ": the solver's history is spread over the workers; ask for it before the last "
-                "iteration (caffe_solver_keep_state)");
+                ": what the solver remembers is spread over the workers; ask for it with "
+                "keep_state before the last iteration");
   write_model(model_path, net_->to_proto(param_.snapshot_diff()));
   if (state_path.empty()) return;
   SolverState state;

@@ -83,9 +83,8 @@ void Solver::set_exchange(Exchange* exchange) {
   CAFFE_REQUIRE(exchange->world() == options_.world && exchange->rank() == options_.rank,
                 "the solver is rank ", options_.rank, " of ", options_.world,
                 ", the group has rank ", exchange->rank(), " of ", exchange->world());
-  CAFFE_REQUIRE(update_->history_is_whole(),
-                "the history of this solver is spread over the workers of the group that it was "
-                "in; make a new solver from a snapshot");
+  CAFFE_REQUIRE(!exchange_,
+                "this solver has joined other workers before; make a new one from a snapshot");
   exchange_ = exchange;
   share_start();
   update_->set_exchange(exchange, agree());
@@ -134,7 +133,7 @@ ParameterUpdate::Agreement Solver::agree() {
   exchange_->broadcast(&first, sizeof(first), 0);
   float objections[2] = {first == mine ? 0.0f : 1.0f, may_share_updates() ? 0.0f : 1.0f};
   exchange_->sum(objections, 2);
-  return {objections[0] > 0, objections[1] == 0};
+  return {.plain_wire = objections[0] > 0, .shares = objections[1] == 0};
 }
 
 }  // namespace caffe

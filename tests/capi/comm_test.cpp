@@ -42,6 +42,20 @@ TEST(Comm, MustFitTheSolver) {
               AllOf(HasSubstr("status 1"), HasSubstr("rank 1 of 2"), HasSubstr("rank 0 of 1")));
 }
 
+TEST(Comm, IsJoinedOnce) {
+  const Digits digits;
+  const auto ends = run_processes(2, [&](const Rank& rank) {
+    const SolverHandle solver = make_solver(tiny_solver(digits), rank.options);
+    const CommHandle comm = rank.connect(caffe_solver_config_hash(solver.get()));
+    must(caffe_solver_set_comm(solver.get(), comm.get()));
+    must(caffe_solver_step(solver.get(), 1, nullptr));
+    if (caffe_solver_set_comm(solver.get(), comm.get()) != CAFFE_INVALID_ARGUMENT)
+      throw std::runtime_error("joined again");
+    must(caffe_solver_step(solver.get(), 1, nullptr));
+  });
+  EXPECT_THAT(ends, Each(""));
+}
+
 TEST(Comm, TellsAllRanksThatOneWasCancelled) {
   const Digits digits;
   const auto ends = run_processes(2, [&](const Rank& rank) {

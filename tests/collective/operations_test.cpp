@@ -179,7 +179,7 @@ std::vector<Applied> reduced_and_applied(int world, size_t n) {
     };
     group.reduce_apply_gather(data.data(), own.results.data(), n, apply);
     for (int rank = 0; rank < group.world(); ++rank) {
-      const Communicator::Part part = group.owned(n, rank);
+      const Part part = group.owned(n, rank);
       ASSERT_LE(part.begin + part.count, n);
       if (rank != group.rank()) continue;
       for (size_t i = 0; i < n; ++i) {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <memory>
 #include <thread>
 
 #include "collective/group.h"
@@ -88,6 +90,31 @@ TEST(SumQueue, PassesOnWhatEndedTheGroupAndLetsGoOfTheMemory) {
     EXPECT_THAT(error, HasSubstr("rank 1 (127.0.0.1:"));
     EXPECT_THAT(error, HasSubstr("aborted: the disk is full"));
   }
+}
+
+// In the middle, where a part is applied, one rank ends the group.
+TEST(SumQueue, LetsGoOfResultsAndWhatIsAppliedWhereTheGroupEnds) {
+  const auto errors = run_group(2, [](Communicator& group) {
+    SumQueue queue(group);
+    std::vector<float> data(2'000'000, 1.0f);
+    auto results = std::make_unique<std::vector<float>>(data.size());
+    int pieces = 0;
+    auto apply = std::make_unique<Communicator::Apply>([&](size_t begin, size_t count) {
+      std::fill_n(results->begin() + static_cast<long>(begin), count, 2.0f);
+      if (++pieces == 2 && group.rank() == 1) group.abort("the disk is full");
+    });
+    try {
+      const auto ticket = queue.push(data.data(), results->data(), data.size(), *apply);
+      queue.push(data.data(), results->data(), data.size(), *apply);
+      queue.wait(ticket + 1);
+    } catch (const Error&) {
+      queue.drain();
+      apply.reset();
+      results.reset();
+      throw;
+    }
+  });
+  EXPECT_THAT(errors, Each(HasSubstr("aborted: the disk is full")));
 }
 
 TEST(SumQueue, IsDeadAfterAnError) {

@@ -22,7 +22,11 @@ class MirrorExchange : public Exchange {
  public:
   int rank() const override { return 0; }
   int world() const override { return 2; }
-  void sum(float* values, size_t count) override { twice(values, count); }
+  void sum(float* values, size_t count) override {
+    twice(values, count);
+    // What ranks agree on, as they meet.
+    if (others_object && count == 2) values[1] += 1;
+  }
   void broadcast(void*, size_t, int) override {}
   uint64_t start_sum(float* values, size_t count) override {
     if (++started_ == fails_at) fail(ErrorCode::kCommunication, "rank 1 is gone");
@@ -48,13 +52,15 @@ class MirrorExchange : public Exchange {
     return arrives_within_backward;
   }
   void wait(uint64_t) override { log += 'w'; }
-  bool rounds() const override { return false; }
+  bool rounds() const override { return rounded; }
   void abandon(const Error& cause) noexcept override { abandoned = cause.message(); }
   double seconds() const override { return 0; }
 
   bool arrives_within_backward = true;
   uint64_t fails_at = 0;
   int applied = 0;
+  bool rounded = false;
+  bool others_object = false;
   std::string log;
   std::vector<size_t> sizes;
   std::string abandoned;
@@ -192,26 +198,32 @@ TEST(Buckets, WaitForTheEndWhereSomebodyLooksBetweenLayers) {
 }
 
 TEST(SharedUpdates, AreNotWhereSomebodyWantsTheGradients) {
-  const auto shares = [](const std::string& more, const auto& prepare) {
+  const auto shares = [](const std::string& more, bool observed, bool callback, bool rounds) {
     MirrorExchange exchange;
+    exchange.rounded = rounds;
     SolverOptions options;
-    options.observed = std::vector<std::string>();
+    if (!observed) options.observed = std::vector<std::string>();
     options.world = 2;
-    prepare(options);
     Solver solver(param(more, deep()), options);
-    if (more.empty()) {
-      solver.add_callback([] {}, [&] { EXPECT_EQ(exchange.applied, 0); });
-    }
+    if (callback) solver.add_callback(nullptr, [] {});
     solver.set_exchange(&exchange);
     solver.train_iteration();
     return exchange.applied > 0;
   };
-  const auto nothing = [](SolverOptions&) {};
-  EXPECT_TRUE(shares("iter_size: 1", nothing));
-  EXPECT_FALSE(shares("", nothing));
-  EXPECT_FALSE(shares("snapshot_diff: true", nothing));
-  EXPECT_FALSE(shares("clip_gradients: 1", nothing));
-  EXPECT_FALSE(shares("iter_size: 1", [](SolverOptions& options) { options.observed.reset(); }));
+  EXPECT_TRUE(shares("", false, false, false));
+  EXPECT_FALSE(shares("snapshot_diff: true", false, false, false));
+  EXPECT_FALSE(shares("clip_gradients: 1", false, false, false));
+  EXPECT_FALSE(shares("", true, false, false));
+  EXPECT_FALSE(shares("", false, true, false));
+  EXPECT_FALSE(shares("", false, false, true));
+}
+
+TEST(SharedUpdates, AreNotWhereAnotherRankWantsTheGradients) {
+  MirrorExchange exchange;
+  exchange.others_object = true;
+  const auto solver = make(param("", deep()), &exchange);
+  solver->train_iteration();
+  EXPECT_EQ(exchange.applied, 0);
 }
 
 TEST(SharedUpdates, RefuseWhoComesLateForTheGradients) {
@@ -224,10 +236,13 @@ TEST(SharedUpdates, RefuseWhoComesLateForTheGradients) {
   solver->train_iteration();
 }
 
+// Of parameters in one bucket, and in several.
 TEST(SharedUpdates, ReachWeightsThatSomebodyHoldsAViewOf) {
   MirrorExchange exchange;
-  const auto solver = make(param("", deep()), &exchange);
-  const auto reference = make(param("", deep()), nullptr);
+  const std::string layers =
+      product("a", "x", 9000) + product("b", "a", 300) + product("out", "b", 10);
+  const auto solver = make(param("", layers), &exchange);
+  const auto reference = make(param("", layers), nullptr);
   solver->train_iteration();
   reference->train_iteration();
   std::vector<std::shared_ptr<Buffer::Pin>> pins;
@@ -248,11 +263,15 @@ TEST(SharedUpdates, ReachWeightsThatSomebodyHoldsAViewOf) {
 TEST(SharedUpdates, LeaveANetThatLivesLongerItsWeights) {
   MirrorExchange exchange;
   auto solver = make(param("", deep()), &exchange);
+  const auto reference = make(param("", deep()), nullptr);
   solver->train_iteration();
+  reference->train_iteration();
   const std::shared_ptr<Net> net = solver->net_ptr();
-  const std::string before = net->to_proto().SerializeAsString();
   solver.reset();
-  EXPECT_TRUE(net->to_proto().SerializeAsString() == before);
+  EXPECT_EQ(net->forward(), reference->net().forward());
+  net->backward();
+  EXPECT_TRUE(net->to_proto().SerializeAsString() ==
+              reference->net().to_proto().SerializeAsString());
 }
 
 TEST(SharedUpdates, LeaveNoWholeStateUnlessOneAskedForIt) {
@@ -262,13 +281,38 @@ TEST(SharedUpdates, LeaveNoWholeStateUnlessOneAskedForIt) {
   const auto write = [&] { solver->write_snapshot(scratch.path("m"), scratch.path("s"), ""); };
   EXPECT_EQ(error_of(write), "");
   solver->train_iteration();
-  EXPECT_THAT(error_of(write), ::testing::HasSubstr("history is spread over the workers"));
-  EXPECT_THAT(error_of([&] { solver->set_exchange(&exchange); }),
-              ::testing::HasSubstr("make a new solver from a snapshot"));
+  EXPECT_THAT(error_of(write), ::testing::HasSubstr("spread over the workers"));
   solver->keep_state();
   solver->train_iteration();
   EXPECT_EQ(error_of(write), "");
-  EXPECT_EQ(error_of([&] { solver->set_exchange(&exchange); }), "");
+}
+
+TEST(SharedUpdates, AreAgreedOnOnce) {
+  MirrorExchange exchange;
+  const auto solver = make(param("", deep()), &exchange);
+  EXPECT_THAT(error_of([&] { solver->set_exchange(&exchange); }),
+              ::testing::HasSubstr("make a new one from a snapshot"));
+  solver->train_iteration();
+}
+
+// All that travels stays where it is, and every rank's parts of the history with it.
+TEST(SharedUpdates, GoOnWhereTheNetIsPlannedAnew) {
+  MirrorExchange exchange;
+  const auto solver = make(param("", deep()), &exchange);
+  const auto reference = make(param("", deep()), nullptr);
+  std::vector<size_t> sizes;
+  for (int i = 0; i < 3; ++i) {
+    exchange.sizes.clear();
+    solver->train_iteration();
+    reference->train_iteration();
+    if (i == 0) sizes = exchange.sizes;
+    EXPECT_EQ(exchange.sizes, sizes);
+    const int64_t before = solver->net().plan_generation();
+    solver->net().reshape();
+    reference->net().reshape();
+    EXPECT_GT(solver->net().plan_generation(), before);
+  }
+  EXPECT_TRUE(state(*solver) == state(*reference));
 }
 
 TEST(Buckets, WeightsStayUntilTheGradientsWereShown) {
