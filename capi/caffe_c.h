@@ -144,7 +144,8 @@ CAFFE_C_API int caffe_solver_create(const uint8_t* solver, size_t size, const ch
                                     caffe_solver** handle);
 /* Parameter names, shapes and wire layouts; equal on all ranks of a group. */
 CAFFE_C_API uint64_t caffe_solver_config_hash(const caffe_solver* solver);
-/* The solver uses comm, which must outlive it, from now on. Rank 0's parameters are sent to all. */
+/* The solver uses comm, which must outlive it, from now on. Rank 0's parameters are sent to all. A
+ * solver joins one group, once. */
 CAFFE_C_API int caffe_solver_set_comm(caffe_solver* solver, caffe_comm* comm);
 CAFFE_C_API int64_t caffe_solver_iter(const caffe_solver* solver);
 CAFFE_C_API int64_t caffe_solver_max_iter(const caffe_solver* solver);
@@ -174,12 +175,13 @@ CAFFE_C_API int caffe_solver_test_output_names(const caffe_solver* solver, int i
  * with. Free with caffe_outputs_free. */
 CAFFE_C_API int caffe_solver_layer_times(const caffe_solver* solver, caffe_outputs** times);
 /* Workers share updates out, and what an update remembers with them: a rank has all of the state
- * only after a step before which some rank called this. Not collective; the next step of the caller
- * obeys it, in its last iteration. A solver that works alone always has its state. */
+ * only after an iteration for which some rank asked for it. After this call the caller's next step
+ * does so for its last iteration. Not collective. A solver that works alone always has its state.
+ */
 CAFFE_C_API int caffe_solver_keep_state(caffe_solver* solver);
 /* Writes the weights to model_path and, unless state_path is NULL, the state, whose learned_net is
- * then `learned_net`. With several workers a state needs caffe_solver_keep_state. Each file by temporary name and rename. The format follows
- * solver.snapshot_format. */
+ * then `learned_net`. With several workers a state needs caffe_solver_keep_state. Each file by
+ * temporary name and rename. The format follows solver.snapshot_format. */
 CAFFE_C_API int caffe_solver_snapshot(caffe_solver* solver, const char* model_path,
                                       const char* state_path, const char* learned_net);
 /* Any thread: the running step or test, and all later ones, end with CAFFE_CANCELLED. */

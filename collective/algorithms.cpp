@@ -125,8 +125,8 @@ void reduce_round(Conversation& exchange, Workspace& work, const Reduction& redu
     // What is sent in one round was received in the round before.
     while (sends < steps && sends < sent + kWindow && (sends < received + cut.pieces)) {
       const auto [begin, size] = outgoing(sends);
-      exchange.send(work.sends[sends % kWindow], next,
-                    form.to_send(sends, at(sends, begin), size), size * Form::kBytes);
+      exchange.send(work.sends[sends % kWindow], next, form.to_send(sends, at(sends, begin), size),
+                    size * Form::kBytes);
       ++sends;
     }
     const size_t before = sent + received;

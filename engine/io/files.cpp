@@ -55,7 +55,7 @@ std::string read_file(const std::string& path) {
 
 void write_atomically(const std::string& path,
                       const std::function<void(const std::string&)>& write) {
-  // Root could replace /dev/null.
+  // The rename would replace it, and root may do that to /dev/null.
   CAFFE_REQUIRE_CODE(!is_device(path), ErrorCode::kIo, "cannot write ", path, ": it is a device");
   static std::atomic<int> counter{0};
   const std::string temporary = concat(path, ".", ::getpid(), "-", counter++, ".tmp");

@@ -40,8 +40,8 @@ class Exchange {
   virtual void wait(uint64_t sum) = 0;
   // Whether values of start_sum are rounded on their way.
   virtual bool rounds() const = 0;
-  // Not collective. Ends the exchange, and that of the other ranks, with `cause`. Sums under way end, and their
-  // values belong to the caller again.
+  // Not collective. Ends the exchange, and that of the other ranks, with `cause`. Sums under way
+  // end, and their values belong to the caller again.
   virtual void abandon(const Error& cause) noexcept = 0;
 
   // Seconds for which this rank's callers were kept waiting since construction.

@@ -367,8 +367,7 @@ ParameterUpdate::Operands ParameterUpdate::operands_of(const Learned& learned) c
   for (size_t k = 0; k < learned.history.size(); ++k) {
     operands.history[k] = static_cast<float*>(learned.history[k]->update(learned.history_index[k]));
   }
-  operands.gradient =
-      static_cast<const float*>(parameter.blob->diff().read(learned.diff_index));
+  operands.gradient = static_cast<const float*>(parameter.blob->diff().read(learned.diff_index));
   operands.weights = static_cast<float*>(parameter.blob->data().update(learned.data_index));
   return operands;
 }

@@ -23,8 +23,8 @@ namespace caffe {
 // an exchange all gradients lie in one piece of memory, from which they travel without a copy.
 //
 // Workers may share the update out: each updates the part of every bucket whose sum it owns, in the
-// exchange's thread and while the sum is still in its cache, and sends the others the new weights in
-// place of the sum. Then each has the history of its own parts only, until all gather it.
+// exchange's thread and while the sum is still in its cache, and sends the others the new weights
+// in place of the sum. Then each has the history of its own parts only, until all gather it.
 //
 // Used by the thread that runs the net.
 class ParameterUpdate {
@@ -164,7 +164,7 @@ class ParameterUpdate {
   bool whole_ = true;
   bool requested_ = false;
   bool gathers_ = false;  // at the end of this iteration
-  size_t started_ = 0;  // buckets; started_ >= arrived_ >= updated_
+  size_t started_ = 0;    // buckets; started_ >= arrived_ >= updated_
   size_t arrived_ = 0;
   size_t updated_ = 0;
 };

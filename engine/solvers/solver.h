@@ -81,7 +81,7 @@ class Solver {
   // each output (nothing where test_iter is 0); mean_loss: of all the net's losses.
   std::vector<NamedValues> test(int index, double* mean_loss = nullptr);
   // Applies the gradients that are in the parameters' diffs (clip, regularise, update) and counts
-  // one iteration. Returns the learning rate.
+  // one iteration. Returns the learning rate. Not where workers share updates out.
   double apply_update();
 
   // ---- state ----

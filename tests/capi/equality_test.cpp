@@ -211,9 +211,9 @@ TEST_P(Equality, AllRanksHoldTheSameBitsWithBf16OnTheWire) {
 
 class SharedUpdates : public ::testing::TestWithParam<int> {};
 
-// Where gradients are clipped every rank updates all weights, by sums of all gradients; a limit that
-// is never reached changes no bit. Of the sums some are small, some have a ring, and with four ranks
-// some are halved.
+// Where gradients are clipped every rank updates all weights, by sums of all gradients; a limit
+// that is never reached changes no bit. Of the sums some are small, some have a ring, and with four
+// ranks some are halved.
 TEST_P(SharedUpdates, GiveTheBitsOfUpdatesByAll) {
   const int world = GetParam();
   const Digits shared, whole;
@@ -247,8 +247,8 @@ TEST_P(SharedUpdates, LeaveAWholeStateWhereOneRankAsksForIt) {
       must(caffe_solver_step(handle.get(), 3, nullptr));
       save(handle.get(), digits, world, 0);
       must(caffe_solver_step(handle.get(), 4, nullptr));
-      const int status = caffe_solver_snapshot(
-          handle.get(), digits.scratch.path("m").c_str(), digits.scratch.path("s").c_str(), "m");
+      const int status = caffe_solver_snapshot(handle.get(), digits.scratch.path("m").c_str(),
+                                               digits.scratch.path("s").c_str(), "m");
       if (status == CAFFE_OK) throw std::runtime_error("a state in parts");
       const std::string error = caffe_last_error();
       if (error.find("keep_state before the last") == std::string::npos)
