@@ -123,6 +123,7 @@ def test_the_log_and_the_files_are_those_of_one_worker(caffe, formats):
 def test_a_resumed_run_goes_on_from_the_state(caffe, formats):
     smooth(formats)
     edit(formats / NET, "batch_size: 8", "batch_size: 30")  # an epoch an iteration, so that its place does not matter
+    edit(formats / NET, "num_output: 12", "num_output: 400")  # so that workers share its update, and its history
     caffe.succeed("train", "-solver", SOLVER, "-workers", "2")
     last = formats / "snap/lenet_tiny_iter_20.caffemodel"
     whole = model(last)

@@ -253,11 +253,11 @@ TEST(SharedUpdates, ReachWeightsThatSomebodyHoldsAViewOf) {
     solver->train_iteration();
     reference->train_iteration();
   }
-  EXPECT_TRUE(state(*solver) == state(*reference));
   const Blob& first = *reference->net().parameters()[0].blob;
   EXPECT_EQ(std::memcmp(pins[0]->storage->data(), first.data_as<float>(),
                         static_cast<size_t>(first.count()) * sizeof(float)),
             0);
+  EXPECT_TRUE(state(*solver) == state(*reference));
 }
 
 TEST(SharedUpdates, LeaveANetThatLivesLongerItsWeights) {
