@@ -236,13 +236,12 @@ TEST(SharedUpdates, RefuseWhoComesLateForTheGradients) {
   solver->train_iteration();
 }
 
-// Of parameters in one bucket, and in several.
-TEST(SharedUpdates, ReachWeightsThatSomebodyHoldsAViewOf) {
+class SharedUpdatesOfViews : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(SharedUpdatesOfViews, ReachTheViews) {
   MirrorExchange exchange;
-  const std::string layers =
-      product("a", "x", 9000) + product("b", "a", 300) + product("out", "b", 10);
-  const auto solver = make(param("", layers), &exchange);
-  const auto reference = make(param("", layers), nullptr);
+  const auto solver = make(param("", GetParam()), &exchange);
+  const auto reference = make(param("", GetParam()), nullptr);
   solver->train_iteration();
   reference->train_iteration();
   std::vector<std::shared_ptr<Buffer::Pin>> pins;
@@ -259,6 +258,18 @@ TEST(SharedUpdates, ReachWeightsThatSomebodyHoldsAViewOf) {
             0);
   EXPECT_TRUE(state(*solver) == state(*reference));
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Layers, SharedUpdatesOfViews,
+    // Of a parameter in several buckets, and of one that lies in another order than its views.
+    ::testing::Values(product("a", "x", 9000) + product("b", "a", 300) + product("out", "b", 10),
+                      "layer { name: 'image' type: 'Reshape' bottom: 'x' top: 'image' "
+                      "reshape_param { shape { dim: 4 dim: 3 dim: 10 dim: 10 } } } "
+                      "layer { name: 'conv' type: 'Convolution' bottom: 'image' top: 'conv' "
+                      "convolution_param { num_output: 32 kernel_size: 3 weight_filler { type: "
+                      "'xavier' } } } " +
+                          product("out", "conv", 10)),
+    [](const auto& info) { return std::string(info.index == 0 ? "large" : "blocked"); });
 
 TEST(SharedUpdates, LeaveANetThatLivesLongerItsWeights) {
   MirrorExchange exchange;
