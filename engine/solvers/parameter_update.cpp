@@ -176,7 +176,7 @@ void ParameterUpdate::begin(const Step& step, double loss) {
   overlaps_ = !watched();
   early_ = overlaps_ && step.early && !clips();
   CAFFE_REQUIRE_CODE(!shares() || step.early, ErrorCode::kInternal,
-                     "weights must wait for what shared updates do not show");
+                     "somebody waits for gradients, which shared updates do not show");
   scale_ = 1.0f / static_cast<float>(param_.iter_size());
   if (exchange_) scale_ = 1.0f / static_cast<float>(exchange_->world()) / param_.iter_size();
   started_ = arrived_ = updated_ = 0;
@@ -204,7 +204,9 @@ double ParameterUpdate::collect() {
     if (early_) update_arrived();
   }
   if (!exchange_) return own_loss_;
-  for (const Learned& learned : learned_) learned.parameter->blob->data().end_pass();
+  if (shares()) {
+    for (const Learned& learned : learned_) learned.parameter->blob->data().end_pass();
+  }
   if (exchange_->rounds()) exchange_->wait(tail_sum_);
   gathers_ = tail_result_[1] > 0;
   return static_cast<double>(tail_result_[0]) / exchange_->world();
