@@ -131,6 +131,7 @@ void ParameterUpdate::cut() {
     }
   }
   if (exchange_) add_tail();
+  if (shares()) share_buckets();
 }
 
 void ParameterUpdate::add_tail() {
@@ -140,7 +141,9 @@ void ParameterUpdate::add_tail() {
     if (!last.begin) last.begin = tail_;
     last.count = static_cast<size_t>(tail_ + kTail - last.begin);
   }
-  if (!shares()) return;
+}
+
+void ParameterUpdate::share_buckets() {
   for (Bucket& bucket : buckets_) {
     bucket.results = tail_result_ - (tail_ - bucket.begin);
     bucket.update = [this, &bucket](size_t begin, size_t count) {
@@ -259,9 +262,7 @@ void ParameterUpdate::start_buckets(int layer) {
 void ParameterUpdate::start(Bucket& bucket) {
   for (Segment& segment : bucket.segments) {
     const Learned& learned = learned_[segment.learned];
-    const auto* gradient =
-        static_cast<const float*>(learned.parameter->blob->diff().read(learned.diff_index));
-    copy(gradient, learned.wire, segment);
+    copy(gradient_of(learned), learned.wire, segment);
     if (!shares()) continue;
     segment.operands = operands_of(learned);
     segment.operands.gradient = learned.wire;
@@ -357,6 +358,10 @@ void ParameterUpdate::update_owned(const Bucket& bucket, int64_t begin, int64_t 
   for (int64_t i = tail; i < begin + count; ++i) bucket.results[i] = bucket.begin[i];
 }
 
+const float* ParameterUpdate::gradient_of(const Learned& learned) {
+  return static_cast<const float*>(learned.parameter->blob->diff().read(learned.diff_index));
+}
+
 ParameterUpdate::Operands ParameterUpdate::operands_of(const Learned& learned) const {
   const Net::Parameter& parameter = *learned.parameter;
   Operands operands;
@@ -369,7 +374,7 @@ ParameterUpdate::Operands ParameterUpdate::operands_of(const Learned& learned) c
   for (size_t k = 0; k < learned.history.size(); ++k) {
     operands.history[k] = static_cast<float*>(learned.history[k]->update(learned.history_index[k]));
   }
-  operands.gradient = static_cast<const float*>(parameter.blob->diff().read(learned.diff_index));
+  operands.gradient = gradient_of(learned);
   operands.weights = static_cast<float*>(parameter.blob->data().update(learned.data_index));
   return operands;
 }
@@ -421,8 +426,7 @@ void ParameterUpdate::clip() {
 double ParameterUpdate::gradient_norm() {
   double squares = 0;
   for (const Learned& learned : learned_) {
-    const auto* g =
-        static_cast<const float*>(learned.parameter->blob->diff().read(learned.diff_index));
+    const float* g = gradient_of(learned);
     squares += parallel_sum<double>(learned.elements,
                                     [=](int64_t i) { return static_cast<double>(g[i]) * g[i]; });
   }

@@ -114,6 +114,7 @@ class ParameterUpdate {
   void lay_pieces();
   void add_segment(const Segment& segment);
   void add_tail();
+  void share_buckets();
   bool watched() const;
   void start_buckets(int layer);
   void start(Bucket& bucket);
@@ -124,6 +125,7 @@ class ParameterUpdate {
   template <typename Work>
   void for_each_overlap(const Bucket& bucket, int64_t begin, int64_t count, const Work& work) const;
   void update_owned(const Bucket& bucket, int64_t begin, int64_t count) const;
+  static const float* gradient_of(const Learned& learned);
   Operands operands_of(const Learned& learned) const;
   void update_range(const Operands& operands, int64_t offset, int64_t count) const;
   void update_range(const Learned& learned, int64_t offset, int64_t count) const;

@@ -46,8 +46,7 @@ TEST(Comm, IsJoinedOnce) {
   const Digits digits;
   const auto ends = run_processes(2, [&](const Rank& rank) {
     const SolverHandle solver = make_solver(tiny_solver(digits), rank.options);
-    const CommHandle comm = rank.connect(caffe_solver_config_hash(solver.get()));
-    must(caffe_solver_set_comm(solver.get(), comm.get()));
+    const CommHandle comm = join(rank, solver.get());
     must(caffe_solver_step(solver.get(), 1, nullptr));
     if (caffe_solver_set_comm(solver.get(), comm.get()) != CAFFE_INVALID_ARGUMENT)
       throw std::runtime_error("joined again");
@@ -60,8 +59,7 @@ TEST(Comm, TellsAllRanksThatOneWasCancelled) {
   const Digits digits;
   const auto ends = run_processes(2, [&](const Rank& rank) {
     const SolverHandle solver = make_solver(tiny_solver(digits), rank.options);
-    const CommHandle comm = rank.connect(caffe_solver_config_hash(solver.get()));
-    must(caffe_solver_set_comm(solver.get(), comm.get()));
+    const CommHandle comm = join(rank, solver.get());
     must(caffe_solver_step(solver.get(), 5, nullptr));
     if (rank.rank == 1) caffe_solver_cancel(solver.get());
     must(caffe_solver_step(solver.get(), 1'000'000, nullptr));
@@ -127,8 +125,7 @@ TEST(Comm, TellsAllRanksTheCauseOfAnErrorWithinAnIteration) {
         with_net("base_lr: 0.1 lr_policy: 'fixed' random_seed: 1 max_iter: 100 solver_mode: CPU",
                  smooth_net(rank.rank == 0 ? broken : digits.train, digits.test, 4));
     const SolverHandle solver = make_solver(text, rank.options);
-    const CommHandle comm = rank.connect(caffe_solver_config_hash(solver.get()));
-    must(caffe_solver_set_comm(solver.get(), comm.get()));
+    const CommHandle comm = join(rank, solver.get());
     must(caffe_solver_step(solver.get(), 1'000'000, nullptr));
   });
   EXPECT_THAT(ends[0], AllOf(HasSubstr("77"), Not(HasSubstr("rank"))));

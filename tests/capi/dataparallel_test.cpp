@@ -148,8 +148,7 @@ TEST_P(DataParallel, GivesTheWeightsThatCaffeGives) {
     must(caffe_solver_create(reinterpret_cast<const uint8_t*>(wire.data()), wire.size(),
                              (rank.options + "weights=" + start).c_str(), &raw));
     const SolverHandle solver(raw);
-    const CommHandle comm = rank.connect(caffe_solver_config_hash(raw));
-    must(caffe_solver_set_comm(raw, comm.get()));
+    const CommHandle comm = join(rank, raw);
     for (int iter = 1; iter <= iters; ++iter) {
       must(caffe_solver_step(raw, 1, nullptr));
       must(caffe_solver_snapshot(raw, model(rank.rank, iter).c_str(), nullptr, nullptr));

@@ -240,8 +240,7 @@ TEST_P(SharedUpdates, LeaveAWholeStateWhereOneRankAsksForIt) {
       solver_of(lenet(digits.scratch.golden("e2e_digits/digits_train_lmdb"), kBatch), kMomentum);
   const auto ends = run_processes(world, [&](const Rank& rank) {
     const SolverHandle handle = make_solver(text, rank.options);
-    const CommHandle comm = rank.connect(caffe_solver_config_hash(handle.get()));
-    must(caffe_solver_set_comm(handle.get(), comm.get()));
+    const CommHandle comm = join(rank, handle.get());
     if (rank.rank == 0) {
       must(caffe_solver_keep_state(handle.get()));
       must(caffe_solver_step(handle.get(), 3, nullptr));
@@ -289,8 +288,7 @@ TEST_P(Equality, StartsFromTheWeightsOfRankZero) {
   const auto ends = run_processes(world, [&](const Rank& rank) {
     const SolverHandle handle = make_solver(solver_text(digits, kBatch, kMomentum),
                                             rank.options + concat("seed=", rank.rank));
-    const CommHandle comm = rank.connect(caffe_solver_config_hash(handle.get()));
-    must(caffe_solver_set_comm(handle.get(), comm.get()));
+    const CommHandle comm = join(rank, handle.get());
     save(handle.get(), digits, world, rank.rank);
   });
   ASSERT_THAT(ends, Each(""));

@@ -92,6 +92,13 @@ inline std::string run_rank(const std::function<void(const Rank&)>& body, int fd
 
 }  // namespace processes
 
+// The group of the rank's process, which the solver works with from now on.
+inline CommHandle join(const Rank& rank, caffe_solver* solver) {
+  CommHandle comm = rank.connect(caffe_solver_config_hash(solver));
+  must(caffe_solver_set_comm(solver, comm.get()));
+  return comm;
+}
+
 // Runs `body` in `world` processes that find each other over TCP; each may connect once. Gives what
 // each ended with: "" or its error. A process that is silent for two minutes is ended.
 inline std::vector<std::string> run_processes(int world,
